@@ -1,0 +1,220 @@
+"""The compact convolutional transformer (CCT) and the sites at which its nodes are measured.
+
+Architecture: Hassani et al., "Escaping the Big Data Paradigm with Compact Transformers" (arXiv:2104.05704) and its
+reference implementation, SHI-Labs/Compact-Transformers. One encoder is not a plain pre-norm block; in the reference
+
+    x = x + drop_path(attention(pre_norm(x)))
+    x = norm1(x)                                  # LayerNorm on the residual stream itself
+    x = x + drop_path(linear2(gelu(linear1(x))))
+
+Shapes use B images, T tokens, N nodes (the width of a site), H heads, K labels.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lib.sites import Site, record
+
+PLACES = {  # place in an encoder -> (module, which side of it)
+    "mha": ("attention.projection", "input"),  # concatenated head outputs, before the output projection
+    "ff_in": ("norm1", "output"),  # the residual stream that feeds the feed-forward sub-block
+    "ff_hidden": ("linear2", "input"),  # after GELU
+    "ff": ("linear2", "output"),  # before it is added to the residual stream
+    "out": ("", "output"),  # the encoder's output
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What defines a CCT. The defaults are CCT-7/3x1 at 32 pixels."""
+
+    classes: int = 100
+    image_size: int = 32  # pixels
+    width: int = 256
+    depth: int = 7
+    heads: int = 4
+    ff_width: int = 512
+    stem_widths: tuple[int, ...] = (256,)  # output channels of each convolution of the stem; the last is `width`
+    kernel: int = 3
+    stride: int = 1
+    padding: int = 1
+    attention_dropout: float = 0.1
+    drop_path: float = 0.1  # stochastic depth of the last encoder; grows linearly from 0 at the first
+
+    def __post_init__(self):
+        object.__setattr__(self, "stem_widths", tuple(self.stem_widths))
+        if not self.stem_widths or self.stem_widths[-1] != self.width:
+            raise ValueError(f"stem_widths must end with the width {self.width}, got {self.stem_widths}")
+        if self.width % self.heads:
+            raise ValueError(f"the width must be a multiple of the number of heads, got {self.width} and {self.heads}")
+
+    @property
+    def grid(self) -> int:
+        """Tokens along one side of the image, after the stem."""
+        side = self.image_size
+        for _ in self.stem_widths:
+            side = (side + 2 * self.padding - self.kernel) // self.stride + 1
+            side = (side - 1) // 2 + 1  # max-pool 3, stride 2, padding 1
+        return side
+
+
+class Stem(nn.Module):
+    """Convolutional tokenizer: conv, ReLU, max-pool 3/2/1, repeated; (B, 3, H, W) -> (B, T, width)."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        widths = (3, *config.stem_widths)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(a, b, config.kernel, config.stride, config.padding, bias=False)
+            for a, b in zip(widths, widths[1:], strict=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for convolution in self.convolutions:
+            # ReLU and max-pooling commute; pooling first leaves a quarter of the values to rectify
+            x = F.relu(F.max_pool2d(convolution(x), kernel_size=3, stride=2, padding=1))
+        return x.flatten(2).transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, (B, T, N) -> (B, T, N); head h owns nodes h * N/H to (h + 1) * N/H - 1."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.heads = config.heads
+        self.dropout = config.attention_dropout
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.projection = nn.Linear(config.width, config.width)
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        B, T, N = x.shape
+        return self.qkv(x).reshape(B, T, 3, self.heads, N // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.split(x)  # each (B, H, T, N/H)
+        y = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
+        return self.projection(y.transpose(1, 2).reshape(x.shape))
+
+    def maps(self, x: Tensor) -> Tensor:
+        """The attention weights that `forward` applies in evaluation, (B, H, T, T); each row sums to one."""
+        q, k, _ = self.split(x)
+        return (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)
+
+
+class Encoder(nn.Module):
+    """One encoder of the reference, (B, T, N) -> (B, T, N)."""
+
+    def __init__(self, config: Config, drop_path: float):
+        super().__init__()
+        self.drop_path = drop_path
+        self.pre_norm = nn.LayerNorm(config.width)
+        self.attention = Attention(config)
+        self.norm1 = nn.LayerNorm(config.width)
+        self.linear1 = nn.Linear(config.width, config.ff_width)
+        self.linear2 = nn.Linear(config.ff_width, config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self._drop(self.attention(self.pre_norm(x)))
+        x = self.norm1(x)
+        return x + self._drop(self.linear2(F.gelu(self.linear1(x))))
+
+    def _drop(self, branch: Tensor) -> Tensor:
+        """Stochastic depth: each image loses the branch with probability `drop_path`."""
+        if not self.training or self.drop_path == 0:
+            return branch
+        keep = 1 - self.drop_path
+        alive = torch.rand(len(branch), 1, 1, device=branch.device) < keep
+        return branch * alive.to(branch.dtype) / keep
+
+
+class CCT(nn.Module):
+    """Compact convolutional transformer: images (B, 3, H, W), normalised -> logits (B, K)."""
+
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.stem = Stem(config)
+        self.position = nn.Parameter(torch.zeros(1, config.grid**2, config.width))
+        rates = torch.linspace(0, config.drop_path, config.depth).tolist()
+        self.encoders = nn.ModuleList(Encoder(config, rate) for rate in rates)
+        self.norm = nn.LayerNorm(config.width)
+        self.pool = nn.Linear(config.width, 1)
+        self.classifier = nn.Linear(config.width, config.classes)
+        self.apply(_initialise)
+        nn.init.trunc_normal_(self.position, std=0.2)
+
+    @property
+    def sites(self) -> list[str]:
+        """The names of all sites, `"1.mha"` to `"7.out"`: encoders count from 1, places in the order of the data flow."""
+        return [f"{e}.{place}" for e in range(1, len(self.encoders) + 1) for place in PLACES]
+
+    def site(self, name: str) -> Site:
+        """Where the activations of a site are to be had; ValueError if there is no such site."""
+        encoder, _, place = name.partition(".")
+        if name not in self.sites:
+            raise ValueError(f"unknown site {name!r}; this network has {', '.join(self.sites)}")
+        module, side = PLACES[place]
+        return Site(f"encoders.{int(encoder) - 1}.{module}".rstrip("."), side)
+
+    def width(self, site: str) -> int:
+        """Number of nodes of a site."""
+        self.site(site)
+        return self.config.ff_width if site.endswith(".ff_hidden") else self.config.width
+
+    def forward(self, images: Tensor) -> Tensor:
+        self._check(images)
+        x = self.stem(images) + self.position
+        for encoder in self.encoders:
+            x = encoder(x)
+        x = self.norm(x)  # (B, T, N)
+        weights = self.pool(x).softmax(dim=1)  # sequence pooling, (B, T, 1)
+        return self.classifier((weights * x).sum(1))
+
+    @torch.no_grad()
+    def activations(self, images: Tensor, sites: Iterable[str]) -> dict[str, Tensor]:
+        """What the nodes of some sites do: {site: (B, T, nodes)}. Nothing is recorded in any other forward pass."""
+        found: dict[str, Tensor] = {}
+        with record(self, {name: self.site(name) for name in sites}, found.__setitem__):
+            self(images)
+        return found
+
+    @torch.no_grad()
+    def attention_maps(self, images: Tensor) -> list[Tensor]:
+        """Attention weights of every encoder, each (B, H, T, T): query token by key token."""
+        found: dict[str, Tensor] = {}
+        places = {str(i): Site(f"encoders.{i}.attention", "input") for i in range(len(self.encoders))}
+        with record(self, places, found.__setitem__):
+            self(images)
+        return [encoder.attention.maps(found[str(i)]) for i, encoder in enumerate(self.encoders)]
+
+    def _check(self, images: Tensor):
+        side = self.config.image_size
+        if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side) or not images.is_floating_point():
+            raise ValueError(
+                f"images must be floating point, normalised, of shape (B, 3, {side}, {side}); got {images.dtype} of"
+                f" shape {tuple(images.shape)} (lib.data.normalise turns uint8 images (B, H, W, 3) into this)"
+            )
+
+
+def _initialise(module: nn.Module):
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight)
+
+
+def cct_7_3x1_32(num_classes: int = 100) -> CCT:
+    """CCT-7/3x1 for 32 px images: 256 tokens, 7 encoders of width 256 with 4 heads; 3,783,269 parameters at K = 100."""
+    return CCT(Config(classes=num_classes))
+
+
+def cct_7_7x2_224(num_classes: int = 102) -> CCT:
+    """CCT-7/7x2 for 224 px images: 196 tokens, two 7x7 convolutions of stride 2; 4,573,735 parameters at K = 102."""
+    stem = dict(stem_widths=(64, 256), kernel=7, stride=2, padding=3)
+    return CCT(Config(classes=num_classes, image_size=224, **stem))

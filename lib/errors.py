@@ -1,0 +1,28 @@
+"""Errors a reader can meet: each says what was expected, what was got and what to do."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def unknown(kind: str, got: object, known: Iterable[object]) -> ValueError:
+    """The error for a name that is not among the known ones; suggests the nearest."""
+    names = [str(k) for k in known]
+    near = get_close_matches(str(got), names, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return ValueError(f"unknown {kind} {got!r}{hint}; known: {', '.join(names) or 'none'}")
+
+
+class MissingData(FileNotFoundError):
+    """No source has an image set."""
+
+    def __init__(self, name: str, split: str, cache):
+        super().__init__(
+            f"no source for {name} {split}. Provide it in one of three ways: (1) set MODUS_DATA to a folder that holds"
+            f" {name}/{split}-*.parquet (the Hugging Face layout); (2) put the same folder at data/{name} in the"
+            f" checkout; (3) let torchvision download it into {cache}, which needs a network. The results of the"
+            " published runs can be read without any images, and the set 'glyphs' needs no source."
+        )
+
+
+class StaleRun(RuntimeError):
+    """A stored result was made from other inputs or by other code than the present ones, or is damaged or missing."""
