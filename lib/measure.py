@@ -1,0 +1,71 @@
+"""One forward pass over the images gives the class means of every node of every site, and the probes' accuracies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from lib.data import ImageSet, normalise
+from lib.errors import unknown
+from lib.probes import Probe
+from lib.sites import record
+
+SILENCING = ("readout", "input")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What `measure` found. Arrays are float32."""
+
+    class_means: dict[str, np.ndarray]  # site -> (K, nodes): mean pooled value of each node over each label's images
+    label_accuracy: dict[str, np.ndarray]  # site -> (K,): share of each label's images that the probe gets right
+    counts: np.ndarray  # (K,): images of each label
+
+    def accuracy(self, site: str) -> float:
+        """Top-1 accuracy of a site's probe over all images."""
+        return float((self.label_accuracy[site] * self.counts).sum() / self.counts.sum())
+
+
+@torch.no_grad()
+def measure(
+    network: nn.Module, probes: Mapping[str, Probe], images: ImageSet, silencing: str = "readout", batch: int = 250
+) -> Measured:
+    """Class means and probe accuracies of all sites named by `probes`, from one forward pass over the images.
+
+    silencing: "readout" takes the pooling weights from the intact input; "input" recomputes them from each node alone.
+    Accuracies are those of the whole probe in both cases. Raises ValueError for a class without images, another
+    silencing, or activations that are not finite.
+    """
+    if silencing not in SILENCING:
+        raise unknown("silencing convention", silencing, SILENCING)
+    images.require_every_class()
+    device = next(network.parameters()).device
+    K = len(images.label_names)
+    sums = {s: torch.zeros(probe.weight.shape, device=device, dtype=torch.float64) for s, probe in probes.items()}
+    correct = {s: torch.zeros(K, device=device) for s in probes}
+    target = torch.empty(0)
+
+    def add(site: str, h: Tensor):
+        pooled = probes[site].pool(h)
+        right = (pooled @ probes[site].weight.T).argmax(1) == target
+        correct[site].index_add_(0, target, right.float())
+        if silencing == "input":
+            pooled = probes[site].pool_alone(h)
+        part = torch.zeros(K, pooled.shape[1], device=device).index_add_(0, target, pooled)
+        sums[site] += part
+
+    network.eval()
+    with record(network, {s: network.site(s) for s in probes}, add):
+        for i in tqdm(range(0, len(images), batch), desc=f"{images.split} images", mininterval=2, disable=None):
+            target = torch.as_tensor(images.labels[i : i + batch]).to(device)
+            network(normalise(torch.as_tensor(images.images[i : i + batch]).to(device), images.mean, images.std))
+
+    counts = np.bincount(images.labels, minlength=K)
+    means = {s: (total.cpu().numpy() / counts[:, None]).astype(np.float32) for s, total in sums.items()}
+    for site, m in means.items():
+        if not np.isfinite(m).all():
+            raise ValueError(f"the activations at site {site} are not finite: check the network's weights and inputs")
+    return Measured(means, {s: c.cpu().numpy() / counts.astype(np.float32) for s, c in correct.items()}, counts)

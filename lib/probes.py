@@ -1,0 +1,106 @@
+"""Probes: one read-out a site, trained on a frozen network, for all sites in one pass over the images.
+
+A probe is sequence pooling and a linear layer without bias (phase 2 of the procedure of arXiv:2501.12900):
+
+    a_t = softmax_t(g . h_t + b)        p_n = sum_t a_t h_tn        field_j = sum_n W_jn p_n
+
+The probes' losses are independent, so each is computed and differentiated inside the forward pass, at the moment its
+site's activations exist; the sum of memory is that of one site.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from lib.augment import shift_and_flip
+from lib.data import ImageSet, normalise
+from lib.sites import record
+from lib.train import seed_for
+
+
+@dataclass(frozen=True)
+class ProbeRecipe:
+    """How probes are trained: AdamW with a cosine down to zero."""
+
+    epochs: int = 5
+    batch: int = 250
+    lr: float = 5e-3
+    weight_decay: float = 1e-2
+    shift: int = 4  # pixels
+    flip: bool = True
+
+
+class Probe(nn.Module):
+    """Read-out of one site: activations (B, T, nodes) -> fields (B, K)."""
+
+    def __init__(self, nodes: int, classes: int):
+        super().__init__()
+        self.gate = nn.Parameter(torch.zeros(nodes))  # g; zero: every token counts alike at the start
+        self.bias = nn.Parameter(torch.zeros(()))  # b; cancels in the softmax, kept for the formula's sake
+        self.weight = nn.Parameter(torch.empty(classes, nodes))  # W
+        nn.init.trunc_normal_(self.weight, std=0.02)
+
+    def pool(self, h: Tensor) -> Tensor:
+        """p, (B, nodes): each node's activation averaged over tokens with the weights a_t of the intact input."""
+        a = (h @ self.gate + self.bias).softmax(1)  # (B, T)
+        return (a.unsqueeze(1) @ h).squeeze(1)
+
+    def pool_alone(self, h: Tensor) -> Tensor:
+        """p when every other node's input is silenced, (B, nodes): a_t is recomputed from node n alone, for all n."""
+        a = (h * self.gate + self.bias).softmax(1)  # (B, T, nodes)
+        return (a * h).sum(1)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.pool(h) @ self.weight.T
+
+
+def train_probes(
+    network: nn.Module, sites: Iterable[str], images: ImageSet, recipe: ProbeRecipe, seed: int = 0
+) -> tuple[dict[str, Probe], list[dict]]:
+    """Train a probe at each site of a frozen network; returns them with one row an epoch and site: loss, train accuracy."""
+    device = next(network.parameters()).device
+    network.eval().requires_grad_(False)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_for(seed, 1))
+        probes = {s: Probe(network.width(s), len(images.label_names)).to(device) for s in sites}
+    parameters = [p for probe in probes.values() for p in probe.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    pixels, labels = (torch.as_tensor(a).to(device) for a in (images.images, images.labels))
+    per_epoch = len(images) // recipe.batch
+    if not per_epoch:
+        raise ValueError(f"an epoch needs at least one batch of {recipe.batch} images, got {len(images)} images")
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.epochs * per_epoch)
+    sums = {s: torch.zeros(2, device=device) for s in probes}
+    target = labels[:0]
+
+    def learn(site: str, h: Tensor):
+        with torch.enable_grad():
+            fields = probes[site](h)
+            loss = F.cross_entropy(fields, target)
+            loss.backward()
+        sums[site] += torch.stack([loss.detach(), (fields.detach().argmax(1) == target).float().mean()])
+
+    curve = []
+    bar = tqdm(total=recipe.epochs * per_epoch, desc=f"{len(probes)} probes", unit="step", mininterval=2, disable=None)
+    with torch.random.fork_rng(), torch.no_grad(), record(network, {s: network.site(s) for s in probes}, learn):
+        for epoch in range(recipe.epochs):
+            torch.manual_seed(seed_for(seed, 2, epoch))
+            order = torch.from_numpy(np.random.default_rng(seed_for(seed, 3, epoch)).permutation(len(images))).to(device)
+            for chosen in order[: per_epoch * recipe.batch].split(recipe.batch):
+                target = labels[chosen]
+                optimiser.zero_grad()
+                network(normalise(shift_and_flip(pixels[chosen], recipe.shift, recipe.flip), images.mean, images.std))
+                optimiser.step()
+                schedule.step()
+                bar.update()
+            for site, total in sums.items():
+                loss, correct = (total / per_epoch).tolist()
+                curve.append({"epoch": epoch + 1, "site": site, "loss": loss, "train_accuracy": correct})
+                total.zero_()
+    bar.close()
+    return probes, curve

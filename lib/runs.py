@@ -1,0 +1,326 @@
+"""Runs: one trained network with everything measured on it, in a folder, made stage by stage and never stale.
+
+`runs/<name>/config.toml` defines a run; `run.json` beside it records how each stage was made and what it found; the stages'
+arrays and tables are safetensors and csv. A stage's result counts only if it was made from the same inputs: configuration,
+version of the stage's code, and the results it builds on.
+
+    load(name)   the results as they are; an error if anything is missing, damaged or made from other inputs
+    make(name)   the same object, which computes and stores what is missing when it is first asked for
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lib import cct, data, files, measure, snp, train
+from lib.errors import StaleRun, unknown
+from lib.probes import Probe, ProbeRecipe, train_probes
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED = ROOT / "runs"
+PACKAGES = ("torch", "torchvision", "numpy", "pandas", "safetensors")
+STAGES = {"train": (1, ()), "probes": (1, ("train",)), "fields": (1, ("train", "probes"))}  # version, builds on
+
+
+@dataclasses.dataclass(frozen=True)
+class Definition:
+    """What `config.toml` says: data set, seed, network, how it and its probes are trained."""
+
+    data: str
+    seed: int
+    network: cct.Config
+    training: train.Recipe
+    probes: ProbeRecipe
+
+    @classmethod
+    def read(cls, path: Path) -> "Definition":
+        """ValueError that names the file and the key where something is unknown, missing or of the wrong kind."""
+        try:
+            raw = tomllib.loads(path.read_text())
+            parts = {"network": cct.Config, "training": train.Recipe, "probes": ProbeRecipe}
+            if extra := set(raw) - {"data", "seed", *parts}:
+                raise unknown("key", extra.pop(), ("data", "seed", *parts))
+            made = {}
+            for name, kind in parts.items():
+                known = [f.name for f in dataclasses.fields(kind)]
+                if extra := set(raw.get(name, {})) - set(known):
+                    raise unknown(f"key of [{name}]", extra.pop(), known)
+                made[name] = kind(**raw.get(name, {}))
+            return cls(str(raw["data"]), int(raw.get("seed", 0)), **made)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path}: {error}") from error
+
+
+def known() -> list[str]:
+    """Names of the runs that are defined."""
+    return sorted(p.parent.name for p in PUBLISHED.glob("*/config.toml"))
+
+
+def load(name: str) -> "Run":
+    """A published run, all stages complete and fresh. ValueError for an unknown run, StaleRun for an unusable one."""
+    run = Run(name, compute=False)
+    for stage in STAGES:
+        run.require(stage)
+    return run
+
+
+def make(name: str) -> "Run":
+    """A run that computes and stores what is missing. The environment variable MODUS_RUNS names another results folder."""
+    return Run(name, compute=True)
+
+
+class Run:
+    """A run's results; see `load` and `make`."""
+
+    def __init__(self, name: str, compute: bool):
+        if name not in known():
+            raise unknown("run", name, known())
+        self.name = name
+        self.compute = compute
+        self.folder = Path(os.environ.get("MODUS_RUNS") or PUBLISHED) / name
+        self.definition = Definition.read(PUBLISHED / name / "config.toml")
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+
+    def __repr__(self) -> str:
+        return f"Run({self.name!r}: {self.definition.data}, seed {self.definition.seed})"
+
+    # ---- what a chapter asks for
+
+    def network(self) -> cct.CCT:
+        """The trained network, in evaluation mode."""
+        self.require("train")
+        network = self._build()
+        network.load_state_dict(files.read_tensors(self.folder / "network.safetensors")[0])
+        return network.eval().to(self.device)
+
+    def probe(self, site: str) -> Probe:
+        """The trained probe of a site."""
+        return self.probes([site])[site]
+
+    def probes(self, sites: list[str] | None = None) -> dict[str, Probe]:
+        """Trained probes by site (default: all)."""
+        self.require("probes")
+        tensors, _ = files.read_tensors(self.folder / "probes.safetensors")
+        found = {}
+        for site in sites or self.sites:
+            self._check_site(site)
+            weight = tensors[f"{site}/weight"]
+            found[site] = Probe(weight.shape[1], weight.shape[0]).to(self.device)
+            found[site].load_state_dict({k: tensors[f"{site}/{k}"] for k in ("gate", "bias", "weight")})
+        return found
+
+    def weight(self, site: str) -> np.ndarray:
+        """W of a site's probe, (K, nodes)."""
+        self.require("probes")
+        self._check_site(site)
+        return files.read_tensor(self.folder / "probes.safetensors", f"{site}/weight").numpy()
+
+    def class_means(self, site: str, split: str = "test", silencing: str = "readout") -> np.ndarray:
+        """Mean pooled value of each node over the images of each label, (K, nodes)."""
+        self.require("fields")
+        self._check_site(site)
+        if split not in ("train", "test"):
+            raise unknown("split", split, ("train", "test"))
+        if silencing not in measure.SILENCING:
+            raise unknown("silencing convention", silencing, measure.SILENCING)
+        if (split, silencing) == ("train", "input"):
+            raise ValueError("class means with silencing 'input' are stored for the test split only")
+        return files.read_tensor(self.folder / "fields.safetensors", f"{split}/{silencing}/{site}").numpy()
+
+    def fields(self, site: str, split: str = "test", silencing: str = "readout") -> np.ndarray:
+        """V_n of every node of a site, (nodes, K, K)."""
+        return snp.node_fields(self.class_means(site, split, silencing), self.weight(site))
+
+    def label_accuracy(self, site: str, split: str = "test") -> np.ndarray:
+        """Share of each label's images that the site's probe gets right, (K,)."""
+        self.require("fields")
+        self._check_site(site)
+        return files.read_tensor(self.folder / "fields.safetensors", f"{split}/accuracy/{site}").numpy()
+
+    def statistics(self, threshold: float = snp.THRESHOLD, silencing: str = "readout") -> pd.DataFrame:
+        """`snp.site_statistics` of every site, one row each, from the test images."""
+        return pd.DataFrame(snp.summarise({s: self.fields(s, "test", silencing) for s in self.sites}, threshold))
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A stored table: "training" (one row an epoch), "probes" (one row a site), "probe_training"."""
+        stage = {"training": "train", "probes": "fields", "probe_training": "probes"}
+        if name not in stage:
+            raise unknown("table", name, stage)
+        self.require(stage[name])
+        return pd.read_csv(self.folder / f"{name}.csv", dtype={"site": str})
+
+    @cached_property
+    def sites(self) -> list[str]:
+        with torch.device("meta"):
+            return cct.CCT(self.definition.network).sites
+
+    @property
+    def label_names(self) -> list[str]:
+        self.require("train")
+        return self.record["labels"]
+
+    @property
+    def results(self) -> dict:
+        """Headline results of all stages made so far, with how each was made under "provenance"."""
+        stages = self.record["stages"]
+        found = {key: value for stage in stages.values() for key, value in stage["results"].items()}
+        facts = ("seconds", "device", "commit", "versions", "made")
+        return found | {"provenance": {s: {k: r[k] for k in facts} for s, r in stages.items()}}
+
+    def images(self, split: str) -> data.ImageSet:
+        """The run's images; MissingData where no source has them."""
+        return data.load(self.definition.data, split)
+
+    # ---- the stage store
+
+    @property
+    def record(self) -> dict:
+        path = self.folder / "run.json"
+        try:
+            return json.loads(path.read_text()) if path.exists() else {"name": self.name, "stages": {}}
+        except ValueError as error:
+            raise StaleRun(f"{path} is damaged ({error}); delete it and run `make reproduce RUN={self.name}`") from error
+
+    def require(self, stage: str):
+        """Make sure that a stage's stored result is complete and fresh; computes it if this run may compute."""
+        if stage in self.__dict__.setdefault("_fresh", set()):
+            return
+        for upstream in STAGES[stage][1]:
+            self.require(upstream)
+        problem = self._problem(stage)
+        if problem and not self.compute:
+            raise StaleRun(
+                f"run {self.name}, stage {stage}: {problem}. Expected a result made by this code from this"
+                f" configuration in {self.folder}; `make reproduce RUN={self.name}` makes it, lib.runs.make too"
+            )
+        if problem:
+            self._make(stage)
+        self._fresh.add(stage)
+
+    def _problem(self, stage: str) -> str | None:
+        entry = self.record["stages"].get(stage)
+        if entry is None:
+            return "there is no result yet"
+        if entry["inputs"] != self._inputs(stage):
+            return "the result was made from other inputs or by another version of the code"
+        for name, expected in entry["files"].items():
+            path = self.folder / name
+            if not path.exists():
+                return f"the file {name} is missing"
+            if files.digest(path) != expected:
+                return f"the file {name} is damaged or was changed"
+        return None
+
+    def _inputs(self, stage: str) -> str:
+        """Hash over everything that a stage's result depends on."""
+        stage_version, upstream = STAGES[stage]
+        d = self.definition
+        used = {"train": (d.data, d.seed, d.network, d.training), "probes": (d.probes, d.seed), "fields": ()}[stage]
+        text = [stage, stage_version, repr(used), [self.record["stages"][u]["files"] for u in upstream]]
+        return hashlib.sha256(json.dumps(text).encode()).hexdigest()
+
+    def _make(self, stage: str):
+        inputs, started = self._inputs(stage), time.monotonic()
+        print(f"run {self.name}: computing stage {stage} on {self.device} ...", file=sys.stderr)
+        compute: Callable = getattr(self, f"_stage_{stage}")
+        written, results, facts = compute()
+        record = self.record | {k: v for k, v in facts.items() if k != "seconds"}
+        record["config"] = dataclasses.asdict(self.definition)
+        record["stages"][stage] = {
+            "inputs": inputs,
+            "files": {name: files.digest(self.folder / name) for name in written},
+            "results": results,
+            "seconds": round(facts.get("seconds", time.monotonic() - started), 1),
+            **provenance(self.device),
+        }
+        files.write_json(self.folder / "run.json", record)
+
+    def _stage_train(self):
+        images, test = self.images("train"), self.images("test")
+        if (K := self.definition.network.classes) != len(images.label_names):
+            raise ValueError(f"the network has {K} outputs, {images.name} has {len(images.label_names)} labels")
+        checkpoint = self.folder / ".training.safetensors"
+        network, curve = train.train(
+            self._build, self.definition.training, images, self.definition.seed, checkpoint, device=self.device
+        )
+        files.write_tensors(self.folder / "network.safetensors", network.state_dict())
+        files.write_table(self.folder / "training.csv", pd.DataFrame(curve))
+        checkpoint.unlink(missing_ok=True)
+        logits = train.predict(network, test)
+        results = {
+            "test_accuracy": train.accuracy(logits, test.labels),
+            "test_top5_accuracy": train.accuracy(logits, test.labels, 5),
+            "parameters": sum(p.numel() for p in network.parameters()),
+            "train_images": len(images),
+            "test_images": len(test),
+        }
+        facts = {"labels": images.label_names, "seconds": curve[-1]["seconds"] if curve else 0.0}
+        if images.coarse_names:
+            coarse = dict(zip(images.labels.tolist(), images.coarse_labels.tolist(), strict=True))
+            facts["superclasses"] = [images.coarse_names[coarse[i]] for i in range(K)]
+        return ["network.safetensors", "training.csv"], results, facts
+
+    def _stage_probes(self):
+        d = self.definition
+        probes, curve = train_probes(self.network(), self.sites, self.images("train"), d.probes, d.seed)
+        tensors = {f"{s}/{name}": t for s, probe in probes.items() for name, t in probe.state_dict().items()}
+        files.write_tensors(self.folder / "probes.safetensors", tensors)
+        files.write_table(self.folder / "probe_training.csv", pd.DataFrame(curve))
+        return ["probes.safetensors", "probe_training.csv"], {"probe_sites": len(probes)}, {}
+
+    def _stage_fields(self):
+        network, probes, tensors = self.network(), self.probes(), {}
+        rows = {s: {"site": s, "nodes": network.width(s)} for s in self.sites}
+        for split, silencing in (("train", "readout"), ("test", "readout"), ("test", "input")):
+            found = measure.measure(network, probes, self.images(split), silencing)
+            for site in self.sites:
+                tensors[f"{split}/{silencing}/{site}"] = torch.from_numpy(found.class_means[site])
+                tensors[f"{split}/accuracy/{site}"] = torch.from_numpy(found.label_accuracy[site])
+                rows[site][f"{split}_accuracy"] = found.accuracy(site)
+        files.write_tensors(self.folder / "fields.safetensors", tensors)
+        files.write_table(self.folder / "probes.csv", pd.DataFrame(rows.values()))
+        best = max(r["test_accuracy"] for r in rows.values())
+        return ["fields.safetensors", "probes.csv"], {"best_probe_test_accuracy": best}, {}
+
+    def _build(self) -> cct.CCT:
+        return cct.CCT(self.definition.network)
+
+    def _check_site(self, site: str):
+        if site not in self.sites:
+            raise unknown("site", site, self.sites)
+
+
+def provenance(device: str) -> dict:
+    """When, with what and on what a result was made."""
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True
+    )
+    name = torch.cuda.get_device_name() if device == "cuda" else f"{_cpu()}, {torch.get_num_threads()} threads"
+    return {
+        "made": time.strftime("%Y-%m-%d"),
+        "commit": git.stdout.strip() or "unknown",
+        "device": name,
+        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
+    }
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

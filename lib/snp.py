@@ -1,0 +1,164 @@
+"""Single-nodal performance (SNP): what one node says about every label, and what follows from it.
+
+Arrays only: no network, no images. Shapes use K labels and `nodes` nodes; in every K x K matrix a row is the true label
+and a column the output unit. Definitions follow arXiv:2501.12900 and its sibling papers arXiv:2305.18078 and
+arXiv:2309.07537; the book's appendix says which choices are this project's own.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+THRESHOLD = 0.3  # the siblings' value
+
+
+def node_fields(class_means: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Mean field V_n[i, j] = m_n[i] W_jn that node n alone raises on output j, over the images of true label i.
+
+    class_means: (K, nodes), mean pooled value of each node over the images of each label.
+    weight: (K, nodes), the probe's linear read-out.
+    Returns (nodes, K, K). The sum over nodes is the probe's mean field, `class_means @ weight.T`.
+    """
+    class_means, weight = np.asarray(class_means), np.asarray(weight)
+    if class_means.ndim != 2 or class_means.shape != weight.shape:
+        raise ValueError(
+            f"class means and weights must both be (K, nodes), got {class_means.shape} and {weight.shape}"
+        )
+    _finite(class_means, "class means")
+    _finite(weight, "weights")
+    return class_means.T[:, :, None] * weight.T[:, None, :]
+
+
+def normalise(fields: np.ndarray) -> np.ndarray:
+    """S_n = V_n / max(V_n), for one matrix (K, K) or many (..., K, K); all zeros for a silent node (max(V_n) <= 0)."""
+    fields = _matrices(fields)
+    largest = fields.max((-2, -1), keepdims=True)
+    return np.divide(fields, largest, out=np.zeros_like(fields), where=largest > 0)
+
+
+def clip(normalised: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
+    """B_n = 1 where S_n > threshold, strictly; bool of the same shape."""
+    if not 0 <= threshold < 1:
+        raise ValueError(f"the threshold must lie in [0, 1), got {threshold}: at 1 nothing is left, below 0 everything")
+    normalised = np.asarray(normalised)
+    _finite(normalised, "normalised fields")
+    return normalised > threshold
+
+
+def find_clusters(clipped: np.ndarray) -> list[list[int]]:
+    """Clusters of one node's clipped matrix (K, K): disjoint groups of labels whose block of the matrix is all ones.
+
+    Greedy, in label order: the first label left on the diagonal opens a cluster, and each later one joins if the block
+    stays all ones. A label alone on the diagonal is a cluster of size one.
+    """
+    clipped = np.asarray(clipped)
+    if clipped.ndim != 2:
+        raise ValueError(f"expected one clipped matrix (K, K), got shape {clipped.shape}; see cluster_index for many")
+    index = cluster_index(clipped[None])[0]
+    return [np.flatnonzero(index == c).tolist() for c in range(index.max() + 1)]
+
+
+def cluster_index(clipped: np.ndarray, order: Sequence[int] | None = None) -> np.ndarray:
+    """Which cluster each label is in, for many nodes at once: (nodes, K, K) bool -> (nodes, K) int, -1 for none.
+
+    `order` is the order in which labels are tried (default 0, 1, ...). Clusters count from 0 in the order found. All
+    nodes take their k-th step together, so that the loop is as long as the fullest diagonal, not as the nodes are many.
+    """
+    clipped = np.asarray(clipped)
+    if clipped.dtype != bool or clipped.ndim != 3 or clipped.shape[1] != clipped.shape[2]:
+        raise ValueError(f"clipped matrices must be bool (nodes, K, K), got {clipped.dtype} {clipped.shape}")
+    nodes, K, _ = clipped.shape
+    order = np.arange(K) if order is None else np.asarray(order)
+    if not np.array_equal(np.sort(order), np.arange(K)):
+        raise ValueError(f"the order must name each label 0 to {K - 1} once, got {order}")
+    mutual = (clipped & clipped.transpose(0, 2, 1))[:, order][:, :, order]
+    left = np.einsum("nii->ni", mutual).copy()
+    index = np.full((nodes, K), -1)
+    count = np.zeros(nodes, dtype=int)
+    candidates = left.copy()  # labels that may still join the cluster being built
+    while (active := np.flatnonzero(left.any(1))).size:
+        closed = active[~candidates[active].any(1)]  # the cluster is complete: open the next
+        count[closed] += 1
+        candidates[closed] = left[closed]
+        label = candidates[active].argmax(1)
+        index[active, label] = count[active]
+        left[active, label] = False
+        candidates[active] &= mutual[active, label]
+        candidates[active, label] = False
+    found = np.empty_like(index)
+    found[:, order] = index
+    return found
+
+
+def permutation(index: np.ndarray) -> np.ndarray:
+    """Order of labels (K,) that puts the clusters of one node's `index` (K,) on the diagonal, largest first; display only."""
+    size = np.array([(index == c).sum() if c >= 0 else 0 for c in index])
+    return np.lexsort((np.arange(len(index)), index, -size))
+
+
+def site_statistics(fields: np.ndarray, threshold: float = THRESHOLD) -> dict[str, float]:
+    """Clusters, noise and signal-to-noise ratio of the nodes of one site; fields: (nodes, K, K).
+
+    clusters_per_node  N_c, mean number of clusters of a node
+    cluster_size       C_s, mean size over all clusters
+    noise              ones outside the cluster blocks, a node; `internal_noise`: those in the columns of labels that
+                       belong to a cluster of the node; `external_noise`: the rest
+    snr                mean over labels of signal_j / mean of noise_j, where signal_j is the number of nodes with j in a
+                       cluster and noise_j the ones of column j outside blocks, summed over nodes, over K - 1
+
+    The means are over nodes with at least one cluster; the same with the other nodes as zeros end in `_all`. Undefined
+    means are NaN, an SNR without noise is infinite.
+    """
+    clipped = clip(normalise(fields), threshold)
+    return statistics(clipped, cluster_index(clipped))
+
+
+def statistics(clipped: np.ndarray, index: np.ndarray) -> dict[str, float]:
+    """`site_statistics` of clipped matrices (nodes, K, K) and their clusters (nodes, K)."""
+    nodes, K, _ = clipped.shape
+    inside = index >= 0
+    outside = clipped & ~((index[:, :, None] == index[:, None, :]) & inside[:, :, None])
+    column_noise = outside.sum(1)  # (nodes, K)
+    clusters = index.max(1) + 1
+    some = clusters > 0
+    per_node = {
+        "clusters_per_node": clusters,
+        "noise": column_noise.sum(1),
+        "internal_noise": (column_noise * inside).sum(1),
+        "external_noise": (column_noise * ~inside).sum(1),
+    }
+    signal, noise = inside.sum(0), column_noise.sum(0) / max(K - 1, 1)
+    result = {"nodes": nodes, "silent_nodes": int((~clipped.any((1, 2))).sum()), "nodes_with_clusters": int(some.sum())}
+    result |= {name: _mean(values[some]) for name, values in per_node.items()}
+    result |= {"cluster_size": inside.sum() / clusters.sum() if clusters.sum() else np.nan}
+    result |= {f"{name}_all": _mean(values * some) for name, values in per_node.items()}
+    result["snr"] = signal.mean() / noise.mean() if noise.any() else (np.inf if signal.any() else np.nan)
+    return {name: value if isinstance(value, int) else float(value) for name, value in result.items()}
+
+
+def summarise(site_fields: Mapping[str, np.ndarray], threshold: float = THRESHOLD) -> list[dict]:
+    """One row of `site_statistics` a site, with its name, encoder and place."""
+    rows = []
+    for site, fields in site_fields.items():
+        encoder, place = site.split(".")
+        rows.append({"site": site, "encoder": int(encoder), "place": place, **site_statistics(fields, threshold)})
+    return rows
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else np.nan
+
+
+def _matrices(fields: np.ndarray) -> np.ndarray:
+    fields = np.asarray(fields)
+    if fields.ndim < 2 or fields.shape[-1] != fields.shape[-2]:
+        raise ValueError(f"fields must be (..., K, K), got {fields.shape}")
+    if not np.issubdtype(fields.dtype, np.floating):
+        fields = fields.astype(float)
+    _finite(fields, "fields")
+    return fields
+
+
+def _finite(values: np.ndarray, what: str):
+    if not np.isfinite(values).all():
+        raise ValueError(f"the {what} hold {np.size(values) - np.isfinite(values).sum()} values that are NaN or infinite")
