@@ -1,0 +1,150 @@
+"""Altair charts of the book: one theme, one colour for each meaning, readable in light and dark pages."""
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from lib import snp
+
+SIGNAL, NOISE, NEUTRAL = "#0072b2", "#d55e00", "#8c8c8c"  # Okabe and Ito's palette, safe for colour-blind readers
+PLACES = {"mha": "#cc79a7", "ff_in": "#56b4e9", "ff_hidden": "#e69f00", "ff": "#009e73", "out": "#444444"}
+
+
+@alt.theme.register("modus", enable=True)
+def theme() -> alt.theme.ThemeConfig:
+    """An opaque light card, so that a chart reads the same on a dark page."""
+    return {
+        "config": {
+            "background": "#ffffff",
+            "padding": 12,
+            "view": {"continuousWidth": 460, "continuousHeight": 260, "stroke": None},
+            "axis": {"labelFontSize": 12, "titleFontSize": 12, "gridColor": "#e8e8e8"},
+            "legend": {"labelFontSize": 12, "titleFontSize": 12},
+            "title": {"fontSize": 14, "anchor": "start", "subtitleColor": "#555555"},
+        }
+    }
+
+
+def training(curve: pd.DataFrame) -> alt.Chart:
+    """Loss and training accuracy by epoch; `curve` is a run's table "training"."""
+    base = alt.Chart(curve, width=300, height=200).encode(x=alt.X("epoch:Q", title="epoch"))
+    tooltip = [alt.Tooltip("epoch:Q"), alt.Tooltip("loss:Q", format=".3f"), alt.Tooltip("train_accuracy:Q", format=".1%")]
+    loss = base.mark_line(color=NOISE, point=True).encode(y=alt.Y("loss:Q", title="training loss"), tooltip=tooltip)
+    accuracy = base.mark_line(color=SIGNAL, point=True).encode(
+        y=alt.Y("train_accuracy:Q", title="training accuracy", axis=alt.Axis(format="%")), tooltip=tooltip
+    )
+    return _described(loss | accuracy, "Training loss and accuracy of the network by epoch")
+
+
+def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = False) -> alt.Chart:
+    """A quantity along the encoders, one line a place; `table` has the columns encoder, place and `value`.
+
+    Click a place in the legend to bring it out.
+    """
+    chosen = alt.selection_point(fields=["place"], bind="legend")
+    places = [p for p in PLACES if p in set(table["place"])]
+    colours = alt.Scale(domain=places, range=[PLACES[p] for p in places])
+    number = ".1%" if percent else ".3~f"
+    chart = (
+        alt.Chart(table[["encoder", "place", value]])
+        .mark_line(point=alt.OverlayMarkDef(size=60))
+        .encode(
+            x=alt.X("encoder:O", title="encoder", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y(f"{value}:Q", title=title, axis=alt.Axis(format="%" if percent else "~s"), scale=alt.Scale(zero=False)),
+            color=alt.Color("place:N", title="place", scale=colours),
+            opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.15)),
+            tooltip=["encoder:O", "place:N", alt.Tooltip(f"{value}:Q", format=number, title=title)],
+        )
+        .add_params(chosen)
+    )
+    return _described(chart, f"{title} along the encoders, one line a place in the encoder")
+
+
+def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
+    """A quantity against the clipping threshold, one line an encoder; columns threshold, encoder and `value`."""
+    chart = (
+        alt.Chart(table[["threshold", "encoder", value]])
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("threshold:Q", title="clipping threshold"),
+            y=alt.Y(f"{value}:Q", title=title),
+            color=alt.Color("encoder:O", title="encoder", scale=alt.Scale(scheme="viridis")),
+            tooltip=["threshold:Q", "encoder:O", alt.Tooltip(f"{value}:Q", format=".3~f")],
+        )
+    )
+    return _described(chart, f"{title} against the clipping threshold, one line an encoder")
+
+
+def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field", size: int = 300) -> alt.Chart:
+    """One K x K matrix as a heat map, row = true label; negative values in one hue, positive in another.
+
+    The page receives one row of numbers a label and unfolds them itself, which keeps 10,000 cells small.
+    """
+    rows = [{"true": name, "i": i, "v": [float(f"{x:.3g}") for x in row]} for i, (name, row) in enumerate(zip(labels, values, strict=True))]
+    largest = float(np.abs(values).max()) or 1.0
+    chart = (
+        alt.Chart(alt.InlineData(rows), width=size, height=size, title=title)
+        .transform_flatten(["v"])
+        .transform_window(j="row_number()", groupby=["i"])
+        .transform_calculate(output=f"{labels!r}[datum.j - 1]", column="datum.j - 1")
+        .mark_rect()
+        .encode(
+            x=alt.X("column:O", title="output unit", axis=alt.Axis(labels=False, ticks=False)),
+            y=alt.Y("i:O", title="true label", axis=alt.Axis(labels=False, ticks=False)),
+            color=alt.Color("v:Q", title=unit, scale=alt.Scale(domain=[-largest, 0, largest], range=["#cc79a7", "#ffffff", "#006b4f"])),
+            tooltip=["true:N", "output:N", alt.Tooltip("v:Q", title=unit, format=".3")],
+        )
+    )
+    return _described(chart, f"{title}: heat map with one row a true label and one column an output unit")
+
+
+def clipped_matrix(clipped: np.ndarray, index: np.ndarray, labels: list[str], title: str, size: int = 300) -> alt.Chart:
+    """A clipped matrix: ones inside a cluster block in the signal's colour, those outside in the noise's."""
+    rows, columns = np.nonzero(clipped)
+    kind = np.where((index[rows] == index[columns]) & (index[rows] >= 0), "cluster", "noise")
+    table = pd.DataFrame({"i": rows, "j": columns, "kind": kind})
+    table["true"], table["output"] = ([labels[k] for k in table[c]] for c in "ij")
+    domain = list(range(len(labels)))
+    chart = (
+        alt.Chart(alt.InlineData(table.to_dict("records")), width=size, height=size, title=title)
+        .mark_rect()
+        .encode(
+            x=alt.X("j:O", title="output unit", scale=alt.Scale(domain=domain), axis=alt.Axis(labels=False, ticks=False)),
+            y=alt.Y("i:O", title="true label", scale=alt.Scale(domain=domain), axis=alt.Axis(labels=False, ticks=False)),
+            color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=["cluster", "noise"], range=[SIGNAL, NOISE])),
+            tooltip=["true:N", "output:N", "kind:N"],
+        )
+    )
+    return _described(chart, f"{title}: ones of the clipped matrix, clusters and noise in two colours")
+
+
+def node_steps(field: np.ndarray, labels: list[str], threshold: float = snp.THRESHOLD) -> alt.Chart:
+    """The four steps from a node's field (K, K) to its clusters, side by side."""
+    normalised = snp.normalise(field)
+    clipped = snp.clip(normalised, threshold)
+    index = snp.cluster_index(clipped[None])[0]
+    order = snp.permutation(index)
+    names = [labels[i] for i in order]
+    first = alt.hconcat(matrix(field, labels, "1. field"), matrix(normalised, labels, "2. normalised", "S"))
+    second = alt.hconcat(
+        clipped_matrix(clipped, index, labels, f"3. clipped at {threshold}"),
+        clipped_matrix(clipped[order][:, order], index[order], names, "4. permuted: clusters on the diagonal"),
+    )
+    chart = alt.vconcat(first.resolve_scale(color="independent"), second)
+    return _described(chart, "One node's field, normalised, clipped, and with its clusters moved to the diagonal")
+
+
+def histogram(values: np.ndarray, title: str, marked: float | None = None) -> alt.Chart:
+    """Distribution of a sample, with one value marked."""
+    bars = alt.Chart(pd.DataFrame({"x": values})).mark_bar(color=NEUTRAL).encode(
+        alt.X("x:Q", bin=alt.Bin(maxbins=30), title=title), alt.Y("count():Q", title="count")
+    )
+    if marked is None:
+        return _described(bars, f"Histogram of {title}")
+    rule = alt.Chart(pd.DataFrame({"x": [marked]})).mark_rule(color=SIGNAL, size=3).encode(x="x:Q")
+    return _described(bars + rule, f"Histogram of {title}, with one value marked")
+
+
+def _described(chart, text: str):
+    """The chart with a text alternative; Vega puts it into the page as the drawing's aria-label."""
+    return chart.properties(description=text).properties(usermeta={"embedOptions": {"actions": {"source": False, "compiled": False, "editor": False, "export": True}}})

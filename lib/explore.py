@@ -1,0 +1,82 @@
+"""The node explorer, twice over the same measures: in the page (no kernel) and live in Jupyter.
+
+The page's version cannot be a Vega chart: the greedy clusters at a threshold of the reader's choice are a loop, which its
+expressions do not have. It is a small script that gets every node's class means and weights and forms the rest itself.
+"""
+
+import base64
+import json
+from pathlib import Path
+
+import ipywidgets as widgets
+import numpy as np
+from IPython.display import HTML, display
+
+from lib import charts, snp
+from lib.measure import SILENCING
+
+SCRIPT = Path(__file__).with_name("node_explorer.js")
+
+
+def page(run) -> HTML:
+    """Every node of every site of a run, with a threshold of the reader's choice; works without a kernel.
+
+    Class means and weights travel as 16-bit integers, each node with its own scale: 4 bytes a node and label.
+    """
+    sites = {}
+    for site in run.sites:
+        sites[site] = [_packed(run.class_means(site)), _packed(run.weight(site))]
+    content = {"labels": run.label_names, "sites": sites, "threshold": snp.THRESHOLD}
+    key = f"node-explorer-{run.name}"
+    start = f"modusNodeExplorer(document.getElementById({json.dumps(key)}), {json.dumps(content, separators=(',', ':'))})"
+    return HTML(f'<div id="{key}" class="node-explorer"></div>\n<script>{SCRIPT.read_text()}\n{start}</script>')
+
+
+def _packed(values: np.ndarray) -> dict:
+    """(K, nodes) -> base64 of int16 (nodes, K), little endian, and the unit of each node."""
+    unit = np.maximum(np.abs(values).max(0), 1e-30) / 32767
+    numbers = np.rint(values / unit).astype("<i2").T
+    return {"q": base64.b64encode(numbers.tobytes()).decode(), "unit": [float(f"{u:.5g}") for u in unit]}
+
+
+class NodeExplorer(widgets.VBox):
+    """The live explorer: any site, node and threshold, either silencing convention, any order of the clustering.
+
+    Its controls are attributes (`site`, `node`, `threshold`, `silencing`, `order`), so that code can drive it; what it
+    shows is in `clusters` (lists of label names) and `statistics`.
+    """
+
+    def __init__(self, run):
+        self.run = run
+        self.site = widgets.Dropdown(options=run.sites, value=run.sites[-2], description="site")
+        self.node = widgets.BoundedIntText(value=0, min=0, max=run.weight(self.site.value).shape[1] - 1, description="node")
+        self.threshold = widgets.FloatSlider(value=snp.THRESHOLD, min=0, max=0.95, step=0.05, description="threshold")
+        self.silencing = widgets.Dropdown(options=SILENCING, description="silencing")
+        self.order = widgets.BoundedIntText(value=0, min=0, max=999, description="order seed", tooltip="0: label order")
+        self.picture, self.words = widgets.Output(), widgets.HTML()
+        controls = [self.site, self.node, self.threshold, self.silencing, self.order]
+        super().__init__([widgets.HBox(controls, layout={"flex_flow": "wrap"}), self.words, self.picture])
+        for control in controls:
+            control.observe(self._update, "value")
+        self._update()
+
+    def _update(self, change=None):
+        if change and change["owner"] is self.site:
+            self.node.max = self.run.weight(self.site.value).shape[1] - 1
+        labels, K = self.run.label_names, len(self.run.label_names)
+        field = self.run.fields(self.site.value, "test", self.silencing.value)[self.node.value]
+        clipped = snp.clip(snp.normalise(field), self.threshold.value)[None]
+        order = np.random.default_rng(self.order.value).permutation(K) if self.order.value else None
+        index = snp.cluster_index(clipped, order)
+        self.statistics = snp.statistics(clipped, index)
+        self.clusters = [[labels[i] for i in np.flatnonzero(index[0] == c)] for c in range(index.max() + 1)]
+        found = "; ".join(", ".join(c) for c in self.clusters) or "none: this node is silent"
+        self.words.value = f"<b>{len(self.clusters)} clusters</b>: {found}. Noise: {clipped.sum() - _block(index[0])} ones."
+        self.picture.outputs = ()
+        with self.picture:
+            display(charts.node_steps(field, labels, self.threshold.value))
+
+
+def _block(index: np.ndarray) -> int:
+    """Ones inside the cluster blocks of one node."""
+    return int(sum((index == c).sum() ** 2 for c in range(index.max() + 1)))

@@ -1,0 +1,120 @@
+function modusNodeExplorer(root, data) {
+  "use strict";
+  const K = data.labels.length, SIGNAL = "#0072b2", NOISE = "#d55e00", POSITIVE = [0, 107, 79], NEGATIVE = [204, 121, 167];
+  const names = Object.keys(data.sites), places = [...new Set(names.map((s) => s.split(".")[1]))];
+  const encoders = [...new Set(names.map((s) => s.split(".")[0]))];
+
+  root.innerHTML = `
+    <style>
+      .node-explorer { border: 1px solid #9998; border-radius: 6px; padding: 0.8em; font-size: 0.9rem; }
+      .node-explorer .controls, .node-explorer .panels { display: flex; flex-wrap: wrap; gap: 0.6em 1.2em; align-items: end; }
+      .node-explorer label { display: flex; flex-direction: column; margin: 0; }
+      .node-explorer select, .node-explorer input { font: inherit; max-width: 9em; }
+      .node-explorer figure { margin: 0.6em 0 0; flex: 1 1 260px; max-width: 420px; }
+      .node-explorer canvas { width: 100%; aspect-ratio: 1; background: #fff; border: 1px solid #9998; image-rendering: pixelated; }
+      .node-explorer figcaption { color: inherit; text-align: left; }
+      .node-explorer output { display: block; min-height: 1.5em; }
+      .node-explorer .key { display: inline-block; width: 0.8em; height: 0.8em; margin: 0 0.3em; }
+    </style>
+    <div class="controls">
+      <label>encoder <select name="encoder">${encoders.map((e) => `<option>${e}</option>`).join("")}</select></label>
+      <label>place <select name="place">${places.map((p) => `<option>${p}</option>`).join("")}</select></label>
+      <label>node <input name="node" type="number" min="0" step="1" value="0"></label>
+      <label>view <select name="view"><option>field</option><option>normalised</option><option>clipped</option></select></label>
+      <label>threshold <span class="threshold"></span>
+        <input name="threshold" type="range" min="0" max="0.95" step="0.05"></label>
+    </div>
+    <output name="statistics" aria-live="polite"></output>
+    <div class="panels">
+      <figure><canvas name="left" role="img" width="${K * 4}" height="${K * 4}"></canvas>
+        <figcaption>Labels in their order. Rows: true label; columns: output unit.</figcaption></figure>
+      <figure><canvas name="right" role="img" width="${K * 4}" height="${K * 4}"></canvas>
+        <figcaption>Clipped, clusters moved to the diagonal:
+          <span class="key" style="background:${SIGNAL}"></span>cluster<span class="key" style="background:${NOISE}"></span>noise</figcaption></figure>
+    </div>
+    <output name="pointer">Point at a cell to read its labels.</output>
+    <output name="clusters"></output>`;
+
+  const part = (name) => root.querySelector(`[name=${name}]`);
+  const controls = ["encoder", "place", "node", "view", "threshold"].map(part);
+  const [encoder, place, node, view, threshold] = controls;
+  encoder.value = encoders[encoders.length - 1];
+  threshold.value = data.threshold;
+  const unpacked = {};
+
+  function numbers(packed) {
+    const bytes = Uint8Array.from(atob(packed.q), (c) => c.charCodeAt(0));
+    return { q: new Int16Array(bytes.buffer), unit: packed.unit };
+  }
+  function site(name) {
+    if (!(name in unpacked)) unpacked[name] = data.sites[name].map(numbers);
+    return unpacked[name];
+  }
+  function field(name, n) {
+    const [m, w] = site(name), unit = m.unit[n] * w.unit[n], V = new Float64Array(K * K);
+    for (let i = 0; i < K; i++) for (let j = 0; j < K; j++) V[i * K + j] = m.q[n * K + i] * w.q[n * K + j] * unit;
+    return V;
+  }
+  function clusters(B) {
+    let left = [...Array(K).keys()].filter((i) => B[i * K + i]);
+    const found = [];
+    while (left.length) {
+      const c = [];
+      for (const b of left) if (c.every((a) => B[a * K + b] && B[b * K + a])) c.push(b);
+      found.push(c);
+      left = left.filter((a) => !c.includes(a));
+    }
+    return found;
+  }
+  function paint(canvas, order, colour) {
+    const context = canvas.getContext("2d"), d = canvas.width / K;
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    order.forEach((i, y) => order.forEach((j, x) => {
+      const c = colour(i, j);
+      if (c) { context.fillStyle = c; context.fillRect(x * d, y * d, d, d); }
+    }));
+  }
+  function shade(value) {
+    const c = value < 0 ? NEGATIVE : POSITIVE;
+    return `rgba(${c.join(",")},${Math.min(1, Math.abs(value))})`;
+  }
+
+  let state;
+  function update() {
+    const name = `${encoder.value}.${place.value}`, t = Number(threshold.value), count = site(name)[0].unit.length;
+    node.max = count - 1;
+    const n = Math.max(0, Math.min(count - 1, Math.round(Number(node.value)) || 0));
+    if (document.activeElement !== node) node.value = n;
+    root.querySelector(".threshold").textContent = t.toFixed(2);
+    const V = field(name, n), largest = V.reduce((a, b) => Math.max(a, b)), silent = largest <= 0;
+    const S = V.map((v) => (silent ? 0 : v / largest)), B = S.map((s) => (s > t ? 1 : 0)), found = clusters(B);
+    const member = Array(K).fill(-1);
+    found.forEach((c, k) => c.forEach((i) => (member[i] = k)));
+    const sorted = [...found].sort((a, b) => b.length - a.length || a[0] - b[0]).flat();
+    const natural = [...Array(K).keys()], order = sorted.concat(natural.filter((i) => member[i] < 0));
+    const kind = (i, j) => (B[i * K + j] ? (member[i] >= 0 && member[i] === member[j] ? SIGNAL : NOISE) : null);
+    const scale = V.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
+    const left = { field: (i, j) => shade(V[i * K + j] / scale), normalised: (i, j) => shade(S[i * K + j]), clipped: kind }[view.value];
+    paint(part("left"), natural, left);
+    paint(part("right"), order, kind);
+    const inside = found.reduce((a, c) => a + c.length ** 2, 0), ones = B.reduce((a, b) => a + b, 0);
+    const size = found.length ? (sorted.length / found.length).toFixed(1) : "none";
+    part("statistics").textContent = silent ? `Node ${n} of ${name} is silent: its field is nowhere positive.`
+      : `Node ${n} of ${name}: ${found.length} clusters, mean size ${size}, noise ${ones - inside} of ${ones} ones, largest field ${largest.toPrecision(3)}.`;
+    part("clusters").textContent = found.map((c) => c.map((i) => data.labels[i]).join(", ")).join(" | ");
+    part("left").setAttribute("aria-label", `${view.value} of node ${n} at ${name}`);
+    part("right").setAttribute("aria-label", `${found.length} clusters of node ${n} at ${name}`);
+    root.dataset.clusters = JSON.stringify(found);
+    state = { V, S, natural, order, kind };
+  }
+  function point(event, order) {
+    const box = event.target.getBoundingClientRect(), at = (v, size) => Math.min(K - 1, Math.max(0, Math.floor((v / size) * K)));
+    const i = order[at(event.clientY - box.top, box.height)], j = order[at(event.clientX - box.left, box.width)];
+    const colour = state.kind(i, j), what = colour === SIGNAL ? ", in a cluster" : colour === NOISE ? ", noise" : "";
+    part("pointer").textContent = `true label ${data.labels[i]}, output ${data.labels[j]}: field ${state.V[i * K + j].toPrecision(3)}, normalised ${state.S[i * K + j].toFixed(2)}${what}`;
+  }
+  controls.forEach((c) => c.addEventListener("input", update));
+  part("left").addEventListener("pointermove", (e) => point(e, state.natural));
+  part("right").addEventListener("pointermove", (e) => point(e, state.order));
+  update();
+}
