@@ -60,6 +60,23 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
     return _described(chart, f"{title} along the encoders, one line a place in the encoder")
 
 
+def with_control(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
+    """A quantity along the encoders beside its control; columns encoder, `value`, control, control_std."""
+    long = table.rename(columns={value: "measured"}).melt(["encoder", "control_std"], ["measured", "control"], "what", "value")
+    colours = alt.Scale(domain=["measured", "control"], range=[SIGNAL, NEUTRAL])
+    chart = (
+        alt.Chart(long)
+        .mark_line(point=alt.OverlayMarkDef(size=60))
+        .encode(
+            x=alt.X("encoder:O", title="encoder", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("value:Q", title=title),
+            color=alt.Color("what:N", title=None, scale=colours),
+            tooltip=["encoder:O", "what:N", alt.Tooltip("value:Q", format=".3~f")],
+        )
+    )
+    return _described(chart, f"{title} along the encoders, measured and under the control")
+
+
 def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
     """A quantity against the clipping threshold, one line an encoder; columns threshold, encoder and `value`."""
     chart = (

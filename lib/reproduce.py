@@ -31,7 +31,7 @@ def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT) -
     """Execute every chapter on `run`; returns the names of those that failed. ValueError for an unknown run or parameter."""
     if run not in runs.known():
         raise unknown("run", run, runs.known())
-    parameters = {"run_name": run} | (parameters or {})
+    parameters = {"run": run} | (parameters or {})
     for chapter in chapters():
         check_parameters(chapter, parameters)
     output.mkdir(parents=True, exist_ok=True)
