@@ -30,7 +30,10 @@ def one_node(h: torch.Tensor, probe: Probe, labels: torch.Tensor, node: int) -> 
     silenced.load_state_dict(probe.state_dict())
     silenced.weight.data[:, torch.arange(h.shape[2]) != node] = 0
     fields = torch.cat([silenced(part) for part in h.split(250)]).double()
-    return (torch.zeros(K, K, dtype=torch.float64).index_add_(0, labels, fields) / torch.bincount(labels, minlength=K)[:, None]).numpy()
+    return (
+        torch.zeros(K, K, dtype=torch.float64).index_add_(0, labels, fields)
+        / torch.bincount(labels, minlength=K)[:, None]
+    ).numpy()
 
 
 def seconds(work, repeat: int = 3) -> float:
@@ -58,7 +61,13 @@ def main() -> int:
     error = max(np.abs(fields[n] - one_node(h, probe, labels, n)).max() for n in sample)
 
     network = cct.CCT(cct.Config(width=64, ff_width=128, stem_widths=(32, 64))).eval()
-    images = ImageSet("random", "test", np.random.default_rng(0).integers(0, 256, (1000, 32, 32, 3), np.uint8), np.arange(1000) % K, [str(i) for i in range(K)])
+    images = ImageSet(
+        "random",
+        "test",
+        np.random.default_rng(0).integers(0, 256, (1000, 32, 32, 3), np.uint8),
+        np.arange(1000) % K,
+        [str(i) for i in range(K)],
+    )
     probes = {s: Probe(network.width(s), K) for s in network.sites}
     plain = seconds(lambda: predict(network, images))
     all_sites = seconds(lambda: measure.measure(network, probes, images))
@@ -67,10 +76,16 @@ def main() -> int:
     peak = tracemalloc.get_traced_memory()[1]
 
     print(f"{torch.get_num_threads()} threads; {torch.__version__}")
-    print(f"all {nodes} nodes of a site, {N} images: one pass {fast:.2f} s, one node at a time {slow:.0f} s (from one"
-          f" node's time): {slow / fast:.0f} times as fast (goal: 100); largest difference {error:.1e}")
-    print(f"all {len(probes)} sites: {all_sites:.2f} s, plain forward pass {plain:.2f} s: {all_sites / plain:.2f} times (goal: at most 1.3)")
-    print(f"peak memory: {peak / 2**20:.0f} MiB of arrays for the fields of a site; {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB in all")
+    print(
+        f"all {nodes} nodes of a site, {N} images: one pass {fast:.2f} s, one node at a time {slow:.0f} s (from one"
+        f" node's time): {slow / fast:.0f} times as fast (goal: 100); largest difference {error:.1e}"
+    )
+    print(
+        f"all {len(probes)} sites: {all_sites:.2f} s, plain forward pass {plain:.2f} s: {all_sites / plain:.2f} times (goal: at most 1.3)"
+    )
+    print(
+        f"peak memory: {peak / 2**20:.0f} MiB of arrays for the fields of a site; {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB in all"
+    )
     return 0 if error < 1e-5 else 1
 
 

@@ -28,7 +28,11 @@ def theme() -> alt.theme.ThemeConfig:
 def training(curve: pd.DataFrame) -> alt.Chart:
     """Loss and training accuracy by epoch; `curve` is a run's table "training"."""
     base = alt.Chart(curve, width=300, height=200).encode(x=alt.X("epoch:Q", title="epoch"))
-    tooltip = [alt.Tooltip("epoch:Q"), alt.Tooltip("loss:Q", format=".3f"), alt.Tooltip("train_accuracy:Q", format=".1%")]
+    tooltip = [
+        alt.Tooltip("epoch:Q"),
+        alt.Tooltip("loss:Q", format=".3f"),
+        alt.Tooltip("train_accuracy:Q", format=".1%"),
+    ]
     loss = base.mark_line(color=NOISE, point=True).encode(y=alt.Y("loss:Q", title="training loss"), tooltip=tooltip)
     accuracy = base.mark_line(color=SIGNAL, point=True).encode(
         y=alt.Y("train_accuracy:Q", title="training accuracy", axis=alt.Axis(format="%")), tooltip=tooltip
@@ -50,7 +54,9 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
         .mark_line(point=alt.OverlayMarkDef(size=60))
         .encode(
             x=alt.X("encoder:O", title="encoder", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y(f"{value}:Q", title=title, axis=alt.Axis(format="%" if percent else "~s"), scale=alt.Scale(zero=False)),
+            y=alt.Y(
+                f"{value}:Q", title=title, axis=alt.Axis(format="%" if percent else "~s"), scale=alt.Scale(zero=False)
+            ),
             color=alt.Color("place:N", title="place", scale=colours),
             opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.15)),
             tooltip=["encoder:O", "place:N", alt.Tooltip(f"{value}:Q", format=number, title=title)],
@@ -62,7 +68,9 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
 
 def with_control(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
     """A quantity along the encoders beside its control; columns encoder, `value`, control, control_std."""
-    long = table.rename(columns={value: "measured"}).melt(["encoder", "control_std"], ["measured", "control"], "what", "value")
+    long = table.rename(columns={value: "measured"}).melt(
+        ["encoder", "control_std"], ["measured", "control"], "what", "value"
+    )
     colours = alt.Scale(domain=["measured", "control"], range=[SIGNAL, NEUTRAL])
     chart = (
         alt.Chart(long)
@@ -97,7 +105,10 @@ def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field
 
     The page receives one row of numbers a label and unfolds them itself, which keeps 10,000 cells small.
     """
-    rows = [{"true": name, "i": i, "v": [float(f"{x:.3g}") for x in row]} for i, (name, row) in enumerate(zip(labels, values, strict=True))]
+    rows = [
+        {"true": name, "i": i, "v": [float(f"{x:.3g}") for x in row]}
+        for i, (name, row) in enumerate(zip(labels, values, strict=True))
+    ]
     largest = float(np.abs(values).max()) or 1.0
     chart = (
         alt.Chart(alt.InlineData(rows), width=size, height=size, title=title)
@@ -108,7 +119,11 @@ def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field
         .encode(
             x=alt.X("column:O", title="output unit", axis=alt.Axis(labels=False, ticks=False)),
             y=alt.Y("i:O", title="true label", axis=alt.Axis(labels=False, ticks=False)),
-            color=alt.Color("v:Q", title=unit, scale=alt.Scale(domain=[-largest, 0, largest], range=["#cc79a7", "#ffffff", "#006b4f"])),
+            color=alt.Color(
+                "v:Q",
+                title=unit,
+                scale=alt.Scale(domain=[-largest, 0, largest], range=["#cc79a7", "#ffffff", "#006b4f"]),
+            ),
             tooltip=["true:N", "output:N", alt.Tooltip("v:Q", title=unit, format=".3")],
         )
     )
@@ -126,8 +141,12 @@ def clipped_matrix(clipped: np.ndarray, index: np.ndarray, labels: list[str], ti
         alt.Chart(alt.InlineData(table.to_dict("records")), width=size, height=size, title=title)
         .mark_rect()
         .encode(
-            x=alt.X("j:O", title="output unit", scale=alt.Scale(domain=domain), axis=alt.Axis(labels=False, ticks=False)),
-            y=alt.Y("i:O", title="true label", scale=alt.Scale(domain=domain), axis=alt.Axis(labels=False, ticks=False)),
+            x=alt.X(
+                "j:O", title="output unit", scale=alt.Scale(domain=domain), axis=alt.Axis(labels=False, ticks=False)
+            ),
+            y=alt.Y(
+                "i:O", title="true label", scale=alt.Scale(domain=domain), axis=alt.Axis(labels=False, ticks=False)
+            ),
             color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=["cluster", "noise"], range=[SIGNAL, NOISE])),
             tooltip=["true:N", "output:N", "kind:N"],
         )
@@ -153,8 +172,10 @@ def node_steps(field: np.ndarray, labels: list[str], threshold: float = snp.THRE
 
 def histogram(values: np.ndarray, title: str, marked: float | None = None) -> alt.Chart:
     """Distribution of a sample, with one value marked."""
-    bars = alt.Chart(pd.DataFrame({"x": values})).mark_bar(color=NEUTRAL).encode(
-        alt.X("x:Q", bin=alt.Bin(maxbins=30), title=title), alt.Y("count():Q", title="count")
+    bars = (
+        alt.Chart(pd.DataFrame({"x": values}))
+        .mark_bar(color=NEUTRAL)
+        .encode(alt.X("x:Q", bin=alt.Bin(maxbins=30), title=title), alt.Y("count():Q", title="count"))
     )
     if marked is None:
         return _described(bars, f"Histogram of {title}")
@@ -164,4 +185,6 @@ def histogram(values: np.ndarray, title: str, marked: float | None = None) -> al
 
 def _described(chart, text: str):
     """The chart with a text alternative; Vega puts it into the page as the drawing's aria-label."""
-    return chart.properties(description=text).properties(usermeta={"embedOptions": {"actions": {"source": False, "compiled": False, "editor": False, "export": True}}})
+    return chart.properties(description=text).properties(
+        usermeta={"embedOptions": {"actions": {"source": False, "compiled": False, "editor": False, "export": True}}}
+    )

@@ -28,7 +28,9 @@ def page(run) -> HTML:
         sites[site] = [_packed(run.class_means(site)), _packed(run.weight(site))]
     content = {"labels": run.label_names, "sites": sites, "threshold": snp.THRESHOLD}
     key = f"node-explorer-{run.name}"
-    start = f"modusNodeExplorer(document.getElementById({json.dumps(key)}), {json.dumps(content, separators=(',', ':'))})"
+    start = (
+        f"modusNodeExplorer(document.getElementById({json.dumps(key)}), {json.dumps(content, separators=(',', ':'))})"
+    )
     return HTML(f'<div id="{key}" class="node-explorer"></div>\n<script>{SCRIPT.read_text()}\n{start}</script>')
 
 
@@ -49,7 +51,9 @@ class NodeExplorer(widgets.VBox):
     def __init__(self, run):
         self.run = run
         self.site = widgets.Dropdown(options=run.sites, value=run.sites[-2], description="site")
-        self.node = widgets.BoundedIntText(value=0, min=0, max=run.weight(self.site.value).shape[1] - 1, description="node")
+        self.node = widgets.BoundedIntText(
+            value=0, min=0, max=run.weight(self.site.value).shape[1] - 1, description="node"
+        )
         self.threshold = widgets.FloatSlider(value=snp.THRESHOLD, min=0, max=0.95, step=0.05, description="threshold")
         self.silencing = widgets.Dropdown(options=SILENCING, description="silencing")
         self.order = widgets.BoundedIntText(value=0, min=0, max=999, description="order seed", tooltip="0: label order")
@@ -71,7 +75,9 @@ class NodeExplorer(widgets.VBox):
         self.statistics = snp.statistics(clipped, index)
         self.clusters = [[labels[i] for i in np.flatnonzero(index[0] == c)] for c in range(index.max() + 1)]
         found = "; ".join(", ".join(c) for c in self.clusters) or "none: this node is silent"
-        self.words.value = f"<b>{len(self.clusters)} clusters</b>: {found}. Noise: {clipped.sum() - _block(index[0])} ones."
+        self.words.value = (
+            f"<b>{len(self.clusters)} clusters</b>: {found}. Noise: {clipped.sum() - _block(index[0])} ones."
+        )
         self.picture.outputs = ()
         with self.picture:
             display(charts.node_steps(field, labels, self.threshold.value))

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
-import torch
 from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -46,7 +45,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise ValueError(f"{path} is damaged or no safetensors file ({error}); delete it to have it made anew") from error
+        raise ValueError(
+            f"{path} is damaged or no safetensors file ({error}); delete it to have it made anew"
+        ) from error
 
 
 def read_tensor(path: Path, name: str) -> Tensor:
@@ -58,5 +59,3 @@ def read_tensor(path: Path, name: str) -> Tensor:
 def digest(path: Path) -> str:
     """SHA-256 of a file's content."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-

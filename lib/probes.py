@@ -90,7 +90,9 @@ def train_probes(
     with torch.random.fork_rng(), torch.no_grad(), record(network, {s: network.site(s) for s in probes}, learn):
         for epoch in range(recipe.epochs):
             torch.manual_seed(seed_for(seed, 2, epoch))
-            order = torch.from_numpy(np.random.default_rng(seed_for(seed, 3, epoch)).permutation(len(images))).to(device)
+            order = torch.from_numpy(np.random.default_rng(seed_for(seed, 3, epoch)).permutation(len(images))).to(
+                device
+            )
             for chosen in order[: per_epoch * recipe.batch].split(recipe.batch):
                 target = labels[chosen]
                 optimiser.zero_grad()

@@ -42,7 +42,12 @@ def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT) -
         started = time.monotonic()
         try:
             pm.execute_notebook(
-                chapter, output / run / chapter.name, parameters, progress_bar=False, cwd=chapter.parent, log_output=False
+                chapter,
+                output / run / chapter.name,
+                parameters,
+                progress_bar=False,
+                cwd=chapter.parent,
+                log_output=False,
             )
             outcome = "done"
         except pm.PapermillExecutionError as error:
@@ -57,7 +62,9 @@ def check_parameters(chapter: Path, parameters: dict):
     """ValueError for a parameter that a chapter does not declare in its cell tagged `parameters`."""
     cells = json.loads(chapter.read_text())["cells"]
     source = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", [])]
-    assigned = {t.id for s in source for node in ast.parse(s).body if isinstance(node, ast.Assign) for t in node.targets}
+    assigned = {
+        t.id for s in source for node in ast.parse(s).body if isinstance(node, ast.Assign) for t in node.targets
+    }
     for name in parameters:
         if name not in assigned:
             raise unknown(f"parameter of {chapter.name}", name, sorted(assigned))

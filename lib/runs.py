@@ -193,7 +193,9 @@ class Run:
         try:
             return json.loads(path.read_text()) if path.exists() else {"name": self.name, "stages": {}}
         except ValueError as error:
-            raise StaleRun(f"{path} is damaged ({error}); delete it and run `make reproduce RUN={self.name}`") from error
+            raise StaleRun(
+                f"{path} is damaged ({error}); delete it and run `make reproduce RUN={self.name}`"
+            ) from error
 
     def require(self, stage: str):
         """Make sure that a stage's stored result is complete and fresh; computes it if this run may compute."""

@@ -21,9 +21,7 @@ def node_fields(class_means: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """
     class_means, weight = np.asarray(class_means), np.asarray(weight)
     if class_means.ndim != 2 or class_means.shape != weight.shape:
-        raise ValueError(
-            f"class means and weights must both be (K, nodes), got {class_means.shape} and {weight.shape}"
-        )
+        raise ValueError(f"class means and weights must both be (K, nodes), got {class_means.shape} and {weight.shape}")
     _finite(class_means, "class means")
     _finite(weight, "weights")
     return class_means.T[:, :, None] * weight.T[:, None, :]
@@ -161,4 +159,6 @@ def _matrices(fields: np.ndarray) -> np.ndarray:
 
 def _finite(values: np.ndarray, what: str):
     if not np.isfinite(values).all():
-        raise ValueError(f"the {what} hold {np.size(values) - np.isfinite(values).sum()} values that are NaN or infinite")
+        raise ValueError(
+            f"the {what} hold {np.size(values) - np.isfinite(values).sum()} values that are NaN or infinite"
+        )

@@ -1,0 +1,48 @@
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+RUN ?= glyphs
+
+# Notebooks start in book/ and import lib from the root. PASSIVE: waiting threads leave the processor to others.
+export PYTHONPATH := $(CURDIR)
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.PHONY: help book test reproduce lab bench check clean
+
+help:
+	@echo "make book              build the book into _build/html"
+	@echo "make test              run the tests, the chapters included"
+	@echo "make reproduce RUN=x   compute a run from nothing or resume it, then execute its chapters (RUN=$(RUN))"
+	@echo "make lab               open the chapters in JupyterLab"
+	@echo "make bench             measure the speed of this machine"
+	@echo "make check             style"
+	@echo "make clean             remove the built book and caches (not runs/, data/, .venv)"
+
+.venv/.ready: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	touch $@
+
+book: .venv/.ready
+	$(BIN)/python book/_ext/build.py
+
+test: .venv/.ready
+	$(BIN)/python -m pytest tests book -n 2 --dist loadfile --nbval-lax --nbval-current-env \
+	    --nbval-sanitize-with tests/sanitise.cfg --nbval-cell-timeout 1800
+
+reproduce: .venv/.ready
+	$(BIN)/python -m lib.reproduce $(RUN)
+
+lab: .venv/.ready
+	$(BIN)/jupyter lab book/
+
+bench: .venv/.ready
+	$(BIN)/python -m lib.bench
+
+check: .venv/.ready
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf _build .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
