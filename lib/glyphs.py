@@ -29,7 +29,8 @@ SEED = 0
 # Chosen before any training: a sans serif, a serif and a display family, each with relatives of its kind in training.
 TEST_FAMILIES = ("lato", "caladea", "fredoka-one")
 TRAIN_FAMILIES = (
-    "amatic-sc", "fjallaone", "hanken-grotesk", "intuitive", "manrope", "rhd", "roboto", "source-sans-pro", "source-serif-pro",
+    "amatic-sc", "fjallaone", "hanken-grotesk", "intuitive", "manrope", "rhd", "roboto", "source-sans-pro",
+    "source-serif-pro",
 )  # fmt: skip
 FAMILIES = {"train": TRAIN_FAMILIES, "validation": TRAIN_FAMILIES, "test": TEST_FAMILIES}
 PER_LABEL = {"train": 200, "validation": 50, "test": 50}
@@ -102,7 +103,7 @@ def faces(family: str) -> list[Path]:
 
 
 def mask(face: Path, character: str) -> Image.Image:
-    """How much of each pixel is ink, an 8-bit greyscale image of 64 x 64 pixels: twice the size of an image of the set."""
+    """How much of each pixel is ink: 8-bit greyscale, 64 x 64 pixels, twice the size of an image of the set."""
     image = Image.new("L", (SIDE * FINE, SIDE * FINE))
     font = _font(face)
     left, _, right, _ = font.getbbox(character, anchor="ls")
