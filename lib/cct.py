@@ -12,6 +12,7 @@ Shapes use B images, T tokens, N nodes (the width of a site), H heads, K labels.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -69,8 +70,7 @@ class Stem(nn.Module):
         super().__init__()
         widths = (3, *config.stem_widths)
         self.convolutions = nn.ModuleList(
-            nn.Conv2d(a, b, config.kernel, config.stride, config.padding, bias=False)
-            for a, b in zip(widths, widths[1:], strict=False)
+            nn.Conv2d(a, b, config.kernel, config.stride, config.padding, bias=False) for a, b in pairwise(widths)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -139,8 +139,8 @@ class CCT(nn.Module):
         self.config = config
         self.stem = Stem(config)
         self.position = nn.Parameter(torch.zeros(1, config.grid**2, config.width))
-        rates = torch.linspace(0, config.drop_path, config.depth).tolist()
-        self.encoders = nn.ModuleList(Encoder(config, rate) for rate in rates)
+        last = max(1, config.depth - 1)
+        self.encoders = nn.ModuleList(Encoder(config, config.drop_path * e / last) for e in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
         self.pool = nn.Linear(config.width, 1)
         self.classifier = nn.Linear(config.width, config.classes)
@@ -149,7 +149,7 @@ class CCT(nn.Module):
 
     @property
     def sites(self) -> list[str]:
-        """The names of all sites, `"1.mha"` to `"7.out"`: encoders count from 1, places in the order of the data flow."""
+        """Names of all sites, `"1.mha"` to `"7.out"`: encoders count from 1, places in the order of the data flow."""
         return [f"{e}.{place}" for e in range(1, len(self.encoders) + 1) for place in PLACES]
 
     def site(self, name: str) -> Site:

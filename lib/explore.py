@@ -1,7 +1,7 @@
 """The node explorer, twice over the same measures: in the page (no kernel) and live in Jupyter.
 
-The page's version cannot be a Vega chart: the greedy clusters at a threshold of the reader's choice are a loop, which its
-expressions do not have. It is a small script that gets every node's class means and weights and forms the rest itself.
+The page's version cannot be a Vega chart: the greedy clusters at a threshold of the reader's choice are a loop, which
+its expressions do not have. It is a small script that gets every node's class means and weights and forms the rest.
 """
 
 import base64

@@ -62,7 +62,7 @@ class Probe(nn.Module):
 def train_probes(
     network: nn.Module, sites: Iterable[str], images: ImageSet, recipe: ProbeRecipe, seed: int = 0
 ) -> tuple[dict[str, Probe], list[dict]]:
-    """Train a probe at each site of a frozen network; returns them with one row an epoch and site: loss, train accuracy."""
+    """Train a probe at each site of a frozen network; returns them with their curve: one row an epoch and site."""
     device = next(network.parameters()).device
     network.eval().requires_grad_(False)
     with torch.random.fork_rng():

@@ -1,4 +1,4 @@
-"""`python -m lib.reproduce RUN`: execute all chapters on a run with papermill, computing from nothing what is not there.
+"""`python -m lib.reproduce RUN`: execute all chapters on a run with papermill, computing what is not there.
 
 Results and executed chapters go to `reproduced/<run>/`; calling it again goes on where it stopped. The exit code is the
 number of chapters that failed.
@@ -28,7 +28,7 @@ def chapters() -> list[Path]:
 
 
 def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT) -> list[str]:
-    """Execute every chapter on `run`; returns the names of those that failed. ValueError for an unknown run or parameter."""
+    """Execute every chapter on `run`; returns those that failed. ValueError for an unknown run or parameter."""
     if run not in runs.known():
         raise unknown("run", run, runs.known())
     parameters = {"run": run} | (parameters or {})

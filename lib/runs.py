@@ -1,8 +1,8 @@
 """Runs: one trained network with everything measured on it, in a folder, made stage by stage and never stale.
 
-`runs/<name>/config.toml` defines a run; `run.json` beside it records how each stage was made and what it found; the stages'
-arrays and tables are safetensors and csv. A stage's result counts only if it was made from the same inputs: configuration,
-version of the stage's code, and the results it builds on.
+`runs/<name>/config.toml` defines a run; `run.json` beside it records how each stage was made and what it found; the
+stages' arrays and tables are safetensors and csv. A stage's result counts only if it was made from the same inputs:
+configuration, version of the stage's code, and the results it builds on.
 
     load(name)   the results as they are; an error if anything is missing, damaged or made from other inputs
     make(name)   the same object, which computes and stores what is missing when it is first asked for
@@ -79,7 +79,7 @@ def load(name: str) -> "Run":
 
 
 def make(name: str) -> "Run":
-    """A run that computes and stores what is missing. The environment variable MODUS_RUNS names another results folder."""
+    """A run that computes and stores what is missing; the variable MODUS_RUNS names another folder for results."""
     return Run(name, compute=True)
 
 
@@ -125,13 +125,12 @@ class Run:
 
     def weight(self, site: str) -> np.ndarray:
         """W of a site's probe, (K, nodes)."""
-        self.require("probes")
         self._check_site(site)
+        self.require("probes")
         return files.read_tensor(self.folder / "probes.safetensors", f"{site}/weight").numpy()
 
     def class_means(self, site: str, split: str = "test", silencing: str = "readout") -> np.ndarray:
         """Mean pooled value of each node over the images of each label, (K, nodes)."""
-        self.require("fields")
         self._check_site(site)
         if split not in ("train", "test"):
             raise unknown("split", split, ("train", "test"))
@@ -139,6 +138,7 @@ class Run:
             raise unknown("silencing convention", silencing, measure.SILENCING)
         if (split, silencing) == ("train", "input"):
             raise ValueError("class means with silencing 'input' are stored for the test split only")
+        self.require("fields")
         return files.read_tensor(self.folder / "fields.safetensors", f"{split}/{silencing}/{site}").numpy()
 
     def fields(self, site: str, split: str = "test", silencing: str = "readout") -> np.ndarray:
@@ -147,8 +147,8 @@ class Run:
 
     def label_accuracy(self, site: str, split: str = "test") -> np.ndarray:
         """Share of each label's images that the site's probe gets right, (K,)."""
-        self.require("fields")
         self._check_site(site)
+        self.require("fields")
         return files.read_tensor(self.folder / "fields.safetensors", f"{split}/accuracy/{site}").numpy()
 
     def statistics(self, threshold: float = snp.THRESHOLD, silencing: str = "readout") -> pd.DataFrame:

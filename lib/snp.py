@@ -89,7 +89,7 @@ def cluster_index(clipped: np.ndarray, order: Sequence[int] | None = None) -> np
 
 
 def permutation(index: np.ndarray) -> np.ndarray:
-    """Order of labels (K,) that puts the clusters of one node's `index` (K,) on the diagonal, largest first; display only."""
+    """Order of labels (K,) with the clusters of one node's `index` (K,) first, the largest at the top; for display."""
     size = np.array([(index == c).sum() if c >= 0 else 0 for c in index])
     return np.lexsort((np.arange(len(index)), index, -size))
 

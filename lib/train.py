@@ -1,7 +1,7 @@
 """Training a network, so that a run that was stopped ends with the same weights as one that was not.
 
-Everything random in step t (which images, how they are augmented, what dropout removes) is a function of (seed, t) alone.
-A checkpoint therefore holds the weights, the optimiser's moments and the step: no random state.
+Everything random in step t (which images, how they are augmented, what dropout removes) is a function of (seed, t)
+alone. A checkpoint therefore holds the weights, the optimiser's moments and the step: no random state.
 """
 
 import json

@@ -1,8 +1,8 @@
 """torchvision, imported so that it also works beside a CPU-only torch.
 
 PyPI's Linux wheel of torchvision is built for CUDA and stops on import beside a CPU-only torch of the same version: the
-schemas of two operators are missing, because the library that defines them links CUDA's. Nothing in this project calls them;
-defining the schemas lets the import go through. A mismatch beside a GPU build of torch is not hidden.
+schemas of two operators are missing, because the library that defines them links CUDA's. Nothing in this project calls
+them; defining the schemas lets the import go through. A mismatch beside a GPU build of torch is not hidden.
 """
 
 import sys

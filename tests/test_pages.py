@@ -52,9 +52,10 @@ def browser():
     if executable is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
     sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as play, contextlib.closing(
-        play.chromium.launch(executable_path=executable, args=FLAGS)
-    ) as started:
+    with (
+        sync_api.sync_playwright() as play,
+        contextlib.closing(play.chromium.launch(executable_path=executable, args=FLAGS)) as started,
+    ):
         yield started
 
 

@@ -1,0 +1,35 @@
+"""What several test files need: small networks and image sets, made in milliseconds."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib import cct
+from lib.data import ImageSet
+
+torch.set_num_threads(1)
+
+
+def tiny_config(**changes) -> cct.Config:
+    """A CCT small enough to train in a test: 8 px, 2 encoders, 2 heads, width 8, 5 labels."""
+    small = {"classes": 5, "image_size": 8, "width": 8, "depth": 2, "heads": 2, "ff_width": 12, "stem_widths": (8,)}
+    return cct.Config(**small | changes)
+
+
+def tiny_images(n: int = 60, classes: int = 5, split: str = "train", size: int = 8) -> ImageSet:
+    """Random images with balanced labels; the label shows in the brightness, so that there is something to learn."""
+    random = np.random.default_rng(0 if split == "train" else 1)
+    labels = np.arange(n) % classes
+    images = random.integers(0, 100, (n, size, size, 3)) + 30 * labels[:, None, None, None]
+    return ImageSet("tiny", split, images.astype(np.uint8), labels, [f"label {i}" for i in range(classes)])
+
+
+@pytest.fixture
+def network() -> cct.CCT:
+    torch.manual_seed(0)
+    return cct.CCT(tiny_config()).eval()
+
+
+@pytest.fixture
+def images() -> ImageSet:
+    return tiny_images()

@@ -1,0 +1,129 @@
+"""Runs: stages made once, never stale, never half-written; chapters checked before they start."""
+
+import json
+
+import numpy as np
+import pytest
+
+from conftest import tiny_images
+from lib import data, files, reproduce, runs
+from lib.errors import StaleRun
+
+CONFIG = """
+data = "tiny"
+[network]
+classes = 5
+image_size = 8
+width = 8
+depth = 2
+heads = 2
+ff_width = 12
+stem_widths = [8]
+[training]
+epochs = 1
+batch = 20
+shift = 1
+[probes]
+epochs = 1
+batch = 20
+shift = 1
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "config.toml").write_text(CONFIG)
+    monkeypatch.setattr(runs, "PUBLISHED", tmp_path)
+    monkeypatch.delenv("MODUS_RUNS", raising=False)
+    monkeypatch.setattr(data, "load", lambda name, split: tiny_images(split=split))
+    return tmp_path / "tiny"
+
+
+def test_a_run_is_made_once_and_then_loaded(folder):
+    made = runs.make("tiny")
+    assert made.class_means("2.ff").shape == (5, 8)
+    stamp = (folder / "network.safetensors").stat().st_mtime_ns
+    runs.make("tiny").require("fields")
+    assert (folder / "network.safetensors").stat().st_mtime_ns == stamp
+    loaded = runs.load("tiny")
+    assert loaded.sites == made.network().sites
+    assert loaded.probe("1.mha").weight.shape == (5, 8)
+    whole = loaded.class_means("2.ff") @ loaded.weight("2.ff").T
+    np.testing.assert_allclose(loaded.fields("2.ff").sum(0), whole, atol=1e-6)
+    assert {"test_accuracy", "provenance"} <= set(loaded.results)
+    assert loaded.results["provenance"]["train"]["versions"]["torch"]
+    assert len(loaded.statistics()) == len(loaded.sites) == len(loaded.table("probes"))
+
+
+def test_another_configuration_makes_results_stale(folder):
+    runs.make("tiny").require("fields")
+    config = folder / "config.toml"
+    config.write_text(CONFIG.replace("[probes]\nepochs = 1", "[probes]\nepochs = 2"))
+    with pytest.raises(StaleRun, match="stage probes: the result was made from other inputs"):
+        runs.load("tiny")
+    stamp = (folder / "network.safetensors").stat().st_mtime_ns
+    runs.make("tiny").require("fields")
+    assert (folder / "network.safetensors").stat().st_mtime_ns == stamp
+    runs.load("tiny")
+
+
+def test_other_code_makes_results_stale(folder, monkeypatch):
+    runs.make("tiny").require("fields")
+    monkeypatch.setitem(runs.STAGES, "fields", (99, ("train", "probes")))
+    with pytest.raises(StaleRun, match="another version of the code"):
+        runs.load("tiny")
+
+
+def test_incomplete_and_damaged_runs_are_refused(folder):
+    with pytest.raises(StaleRun, match=r"stage train: there is no result yet.*make reproduce RUN=tiny"):
+        runs.load("tiny")
+    runs.make("tiny").require("fields")
+    probes = folder / "probes.safetensors"
+    content = probes.read_bytes()
+    probes.write_bytes(content[:-1])
+    with pytest.raises(StaleRun, match="probes.safetensors is damaged"):
+        runs.load("tiny")
+    probes.unlink()
+    with pytest.raises(StaleRun, match="probes.safetensors is missing"):
+        runs.load("tiny")
+    (folder / "run.json").write_text("{")
+    with pytest.raises(StaleRun, match="run.json is damaged"):
+        runs.load("tiny")
+
+
+def test_unknown_names_list_the_known(folder):
+    with pytest.raises(ValueError, match="unknown run 'tyni'"):
+        runs.load("tyni")
+    run = runs.make("tiny")
+    with pytest.raises(ValueError, match="unknown site '9.ff'"):
+        run.class_means("9.ff")
+    with pytest.raises(ValueError, match="unknown split 'dev'; known: train, test"):
+        run.class_means("1.ff", "dev")
+    (folder / "config.toml").write_text(CONFIG.replace("epochs", "epoch", 1))
+    with pytest.raises(
+        ValueError, match=r"config.toml: unknown key of \[training\] 'epoch' \(did you mean 'epochs'\?\)"
+    ):
+        runs.make("tiny")
+
+
+def test_a_network_with_another_number_of_outputs_is_refused_before_training(folder):
+    (folder / "config.toml").write_text(CONFIG.replace("classes = 5", "classes = 6"))
+    with pytest.raises(ValueError, match="the network has 6 outputs, tiny has 5 labels"):
+        runs.make("tiny").network()
+    assert not (folder / "run.json").exists()
+
+
+def test_files_are_replaced_as_a_whole(tmp_path):
+    path = tmp_path / "table.json"
+    files.write_json(path, [1])
+    with pytest.raises(TypeError):
+        files.write_json(path, object())
+    assert json.loads(path.read_text()) == [1] and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_parameter_that_no_chapter_knows_is_refused():
+    with pytest.raises(ValueError, match="unknown parameter of 01-network.ipynb 'seed'; known: run"):
+        reproduce.reproduce("glyphs", {"seed": 1})
+    with pytest.raises(ValueError, match="unknown run 'glyph'"):
+        reproduce.reproduce("glyph")
