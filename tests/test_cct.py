@@ -3,8 +3,10 @@
 import pytest
 import torch
 from torch.nn import functional as F
+
 from conftest import tiny_config
 from lib import cct, vision  # noqa: F401  (vit_pytorch imports torchvision, which lib.vision makes importable)
+
 from vit_pytorch.cct import CCT as PeerCCT  # isort: skip
 
 
@@ -19,13 +21,14 @@ def test_parameter_counts_of_the_reference():
     assert (small.config.grid, cct.cct_7_7x2_224().config.grid) == (16, 14)
 
 
+PLACES = ("mha", "ff_in", "ff_hidden", "ff", "out")
+
+
 def test_activations_have_a_node_for_each_unit_and_leave_no_trace(network):
     x = torch.randn(3, 3, 8, 8)
     before = network(x)
     found = network.activations(x, network.sites)
-    assert (
-        list(found) == network.sites == [f"{e}.{p}" for e in (1, 2) for p in ("mha", "ff_in", "ff_hidden", "ff", "out")]
-    )
+    assert list(found) == network.sites == [f"{e}.{p}" for e in (1, 2) for p in PLACES]
     assert {tuple(h.shape) for s, h in found.items()} == {(3, 16, 8), (3, 16, 12)}
     assert all(h.shape[2] == network.width(s) for s, h in found.items())
     assert torch.equal(network(x), before)
