@@ -1,8 +1,8 @@
 """Builds the book into _build/html, and only what has to be built.
 
-The execution cache of the book looks at code cells only, so it is dropped when anything else that a result depends on has
-changed. Pages are rendered anew when any text has changed: an incremental build does not repeat the warnings of pages that
-it leaves alone, and warnings are errors here.
+The execution cache of the book looks at code cells only, so it is dropped when anything else that a result depends on
+has changed. Pages are rendered anew when any text has changed: an incremental build does not repeat the warnings of
+pages that it leaves alone, and warnings are errors here.
 """
 
 import hashlib
