@@ -184,7 +184,5 @@ def histogram(values: np.ndarray, title: str, marked: float | None = None) -> al
 
 
 def _described(chart, text: str):
-    """The chart with a text alternative; Vega puts it into the page as the drawing's aria-label."""
-    return chart.properties(description=text).properties(
-        usermeta={"embedOptions": {"actions": {"source": False, "compiled": False, "editor": False, "export": True}}}
-    )
+    """The chart with a text alternative, which Vega puts into the page as the drawing's aria-label."""
+    return chart.properties(description=text)

@@ -1,8 +1,8 @@
 """Image sets: where they come from and what they look like in memory.
 
 `load(name, split)` looks, in this order, in the folder named by the environment variable `MODUS_DATA`, in `data/` of
-the checkout (both in the Hugging Face parquet layout: `<folder>/<name>/<split>-*.parquet`, an encoded image a row), then
-in torchvision's own cache, downloading there if a network can be reached. `glyphs` is drawn on this machine and needs no
+the checkout (both in the Hugging Face parquet layout: `<folder>/<name>/<split>-*.parquet`, an image a row), then in
+torchvision's own cache, downloading there if a network can be reached. `glyphs` is drawn on this machine and needs no
 source at all.
 """
 

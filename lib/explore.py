@@ -10,7 +10,7 @@ from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
-from IPython.display import HTML, display
+from IPython.display import HTML
 
 from lib import charts, snp
 from lib.measure import SILENCING
@@ -26,11 +26,10 @@ def page(run) -> HTML:
     sites = {}
     for site in run.sites:
         sites[site] = [_packed(run.class_means(site)), _packed(run.weight(site))]
-    content = {"labels": run.label_names, "sites": sites, "threshold": snp.THRESHOLD}
+    content = {"labels": list(run.label_names), "sites": sites, "threshold": snp.THRESHOLD}
+    text = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")  # a name must not end the script
     key = f"node-explorer-{run.name}"
-    start = (
-        f"modusNodeExplorer(document.getElementById({json.dumps(key)}), {json.dumps(content, separators=(',', ':'))})"
-    )
+    start = f"modusNodeExplorer(document.getElementById({json.dumps(key)}), {text})"
     return HTML(f'<div id="{key}" class="node-explorer"></div>\n<script>{SCRIPT.read_text()}\n{start}</script>')
 
 
@@ -39,6 +38,12 @@ def _packed(values: np.ndarray) -> dict:
     unit = np.maximum(np.abs(values).max(0), 1e-30) / 32767
     numbers = np.rint(values / unit).astype("<i2").T
     return {"q": base64.b64encode(numbers.tobytes()).decode(), "unit": [float(f"{u:.5g}") for u in unit]}
+
+
+def unpacked(packed: dict) -> np.ndarray:
+    """The inverse of the page's packing, up to its rounding: (K, nodes)."""
+    numbers = np.frombuffer(base64.b64decode(packed["q"]), "<i2")
+    return numbers.reshape(len(packed["unit"]), -1).T * np.array(packed["unit"])
 
 
 class NodeExplorer(widgets.VBox):
@@ -79,8 +84,7 @@ class NodeExplorer(widgets.VBox):
             f"<b>{len(self.clusters)} clusters</b>: {found}. Noise: {clipped.sum() - _block(index[0])} ones."
         )
         self.picture.outputs = ()
-        with self.picture:
-            display(charts.node_steps(field, labels, self.threshold.value))
+        self.picture.append_display_data(charts.node_steps(field, labels, self.threshold.value))
 
 
 def _block(index: np.ndarray) -> int:

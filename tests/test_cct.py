@@ -56,7 +56,7 @@ def test_attention_maps_give_what_the_fused_attention_gives(network):
 
 
 def test_stem_pooling_and_attention_agree_with_an_independent_implementation():
-    """vit-pytorch's CCT has another block: it is pre-norm throughout, with biased projections of its own initialisation.
+    """vit-pytorch's CCT has another block: it is pre-norm throughout, with other initial weights.
 
     Stem, positional embedding, final norm, pooling and classifier agree; so does attention, taken alone.
     """
