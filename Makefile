@@ -7,10 +7,11 @@ RUN ?= glyphs
 export PYTHONPATH := $(CURDIR)
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help book test reproduce lab bench check clean
+.PHONY: help book refresh test reproduce lab bench check clean
 
 help:
 	@echo "make book              build the book into _build/html"
+	@echo "make refresh           execute the chapters and store their outputs"
 	@echo "make test              run the tests, the chapters included"
 	@echo "make reproduce RUN=x   compute a run from nothing or resume it, then execute its chapters (RUN=$(RUN))"
 	@echo "make lab               open the chapters in JupyterLab"
@@ -26,6 +27,9 @@ help:
 
 book: .venv/.ready
 	$(BIN)/python book/_ext/build.py
+
+refresh: .venv/.ready
+	$(BIN)/python book/_ext/refresh.py
 
 test: .venv/.ready
 	$(BIN)/python -m pytest tests book -n 2 --dist loadfile --nbval-lax --nbval-current-env \

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import http.server
+import json
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lib import runs, snp
+
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
@@ -20,10 +23,6 @@ BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 CHARTS = "div[id^='altair-viz-'], .vega-embed"
 DRAWN = f"""() => [...document.querySelectorAll("{CHARTS}")].every(chart => chart.querySelector('canvas, svg.marks'))"""
-LOOK = """chart => {
-    const canvas = chart.querySelector('canvas');
-    return canvas ? canvas.toDataURL() : chart.querySelector('svg.marks').outerHTML;
-}"""
 
 
 @pytest.fixture(scope="session")
@@ -102,15 +101,29 @@ def test_page_works_without_a_network(visit, name):
         assert page.locator("mjx-merror").count() == 0
 
 
-def test_slider_redraws_the_chart(visit):
+def test_the_explorer_finds_the_clusters_that_the_library_finds(visit):
     page = visit("book/03-nodes")
-    slider = page.locator(".vega-bindings input[type=range]").first
-    chart = page.locator(".vega-embed").filter(has=slider).first
-    before = chart.evaluate(LOOK)
-    slider.evaluate("""input => {
-        input.value = input.value === input.max ? input.min : input.max;
-        input.dispatchEvent(new Event('input', {bubbles: true}));
-        input.dispatchEvent(new Event('change', {bubbles: true}));
-    }""")
-    page.wait_for_timeout(1000)
-    assert chart.evaluate(LOOK) != before
+    root = page.locator(".node-explorer")
+    run = runs.load(root.get_attribute("id").removeprefix("node-explorer-"))
+    before = page.locator(".node-explorer canvas[name=right]").evaluate("c => c.toDataURL()")
+    for site, node, threshold in (("1.mha", 3, 0.3), ("2.ff", 11, 0.5), ("3.ff_hidden", 40, 0.1)):
+        encoder, place = site.split(".")
+        root.locator("[name=encoder]").select_option(encoder)
+        root.locator("[name=place]").select_option(place)
+        root.locator("[name=node]").fill(str(node))
+        root.locator("[name=threshold]").fill(str(threshold))
+        clipped = snp.clip(snp.normalise(run.fields(site)[node]), threshold)
+        assert json.loads(root.get_attribute("data-clusters")) == snp.find_clusters(clipped)
+        after = page.locator(".node-explorer canvas[name=right]").evaluate("c => c.toDataURL()")
+        assert after != before
+        before = after
+
+
+def test_the_explorer_names_the_labels_under_the_pointer(visit):
+    page = visit("book/03-nodes")
+    page.locator(".node-explorer canvas[name=left]").hover(position={"x": 3, "y": 3})
+    assert "true label" in page.locator(".node-explorer [name=pointer]").inner_text()
+
+
+def test_the_live_explorer_is_not_shown_where_no_kernel_is(html):
+    assert "NodeExplorer(children" not in (html / "book/03-nodes.html").read_text(encoding="utf-8")

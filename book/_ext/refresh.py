@@ -1,0 +1,56 @@
+"""Executes the chapters in place and stores their outputs, so that a change of nothing changes no line of them.
+
+Chart identifiers are numbered by chapter and cell, widget states, progress bars and times are left out.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from lib.reproduce import chapters  # noqa: E402
+
+CHART = re.compile(r"altair-viz-[0-9a-f]{32}")
+SIZE = 4_000_000  # bytes a notebook may have
+
+
+def settled(output: dict, name: str):
+    """The output without what differs from one execution to the next; None if nothing is left."""
+    if output.output_type == "stream" and output.name == "stderr":
+        return None
+    data = output.get("data", {})
+    if any("widget" in kind for kind in data):
+        return None
+    if "text/html" in data:
+        data["text/html"] = CHART.sub(f"altair-viz-{name}", data["text/html"])
+        data.pop("text/plain", None) if "altair-viz" in data["text/html"] else None
+    return output
+
+
+def refresh(path: Path):
+    """Execute one notebook and write it back; an error in a cell leaves the file as it was."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=3600, resources={"metadata": {"path": str(path.parent)}}).execute()
+    notebook.metadata.pop("widgets", None)
+    notebook.metadata.language_info = {"name": "python"}
+    for n, cell in enumerate(c for c in notebook.cells if c.cell_type == "code"):
+        cell.metadata.pop("execution", None)
+        kept = (settled(output, f"{path.stem}-{n}") for output in cell.outputs)
+        cell.outputs = [output for output in kept if output is not None]
+    text = nbformat.writes(notebook) + "\n"
+    if len(text) > SIZE:
+        raise ValueError(f"{path.name} has {len(text):,} bytes with its outputs, more than {SIZE:,}: show less in it")
+    path.write_text(text)
+
+
+if __name__ == "__main__":
+    os.environ["PYTHONPATH"] = str(ROOT)
+    for chapter in chapters():
+        refresh(chapter)
+        print(chapter.name, flush=True)
