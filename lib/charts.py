@@ -100,7 +100,7 @@ def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
     return _described(chart, f"{title} against the clipping threshold, one line an encoder")
 
 
-def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field", size: int = 300) -> alt.Chart:
+def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field", size: int = 240) -> alt.Chart:
     """One K x K matrix as a heat map, row = true label; negative values in one hue, positive in another.
 
     The page receives one row of numbers a label and unfolds them itself, which keeps 10,000 cells small.
@@ -122,6 +122,7 @@ def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field
             color=alt.Color(
                 "v:Q",
                 title=unit,
+                legend=alt.Legend(orient="bottom"),
                 scale=alt.Scale(domain=[-largest, 0, largest], range=["#cc79a7", "#ffffff", "#006b4f"]),
             ),
             tooltip=["true:N", "output:N", alt.Tooltip("v:Q", title=unit, format=".3")],
@@ -130,7 +131,7 @@ def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field
     return _described(chart, f"{title}: heat map with one row a true label and one column an output unit")
 
 
-def clipped_matrix(clipped: np.ndarray, index: np.ndarray, labels: list[str], title: str, size: int = 300) -> alt.Chart:
+def clipped_matrix(clipped: np.ndarray, index: np.ndarray, labels: list[str], title: str, size: int = 240) -> alt.Chart:
     """A clipped matrix: ones inside a cluster block in the signal's colour, those outside in the noise's."""
     rows, columns = np.nonzero(clipped)
     kind = np.where((index[rows] == index[columns]) & (index[rows] >= 0), "cluster", "noise")

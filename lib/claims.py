@@ -1,0 +1,82 @@
+"""The paper's claims, each with its measure, its control and a verdict, all computed from a run."""
+
+from lib import controls, snp
+
+SHARPENED = ("mha", "ff_hidden", "ff")  # places at which claim 3 is judged
+
+
+def claims(run) -> list[dict[str, str]]:
+    """One row a claim of the paper's abstract: claim, chapter, measured, verdict. The rules of the verdicts:
+
+    1. holds if the probes at `mha` and at `ff` are more accurate at the last encoder than at the first;
+    2. holds if the clusters of the last encoder's `mha` nodes have on average less than a tenth of the labels;
+    3. holds at a place if the SNR's excess over the SNR with shuffled output labels grows from first to last encoder.
+    """
+    return [_accuracy(run), _clusters(run), _sharpening(run), *_open()]
+
+
+def markdown(rows: list[dict[str, str]]) -> str:
+    """The rows as a Markdown table."""
+    head = ["| claim | chapter | what we measured | verdict |", "|---|---|---|---|"]
+    return "\n".join(head + ["| " + " | ".join(row.values()) + " |" for row in rows])
+
+
+def _row(claim: str, chapter: str, measured: str, verdict: str) -> dict[str, str]:
+    return {"claim": claim, "chapter": chapter, "measured": measured, "verdict": verdict}
+
+
+def _ends(run, place: str) -> tuple[str, str]:
+    return f"1.{place}", f"{run.definition.network.depth}.{place}"
+
+
+def _accuracy(run) -> dict[str, str]:
+    accuracy = run.table("probes").set_index("site")["test_accuracy"]
+    pairs = [(accuracy[a], accuracy[b]) for a, b in (_ends(run, "mha"), _ends(run, "ff"))]
+    text = "; ".join(f"`{p}` {a:.1%} to {b:.1%}" for p, (a, b) in zip(("mha", "ff"), pairs, strict=True))
+    holds = all(b > a for a, b in pairs)
+    claim = "the label becomes easier to read along the encoders"
+    return _row(claim, "[2](02-probes.ipynb)", f"probe accuracy, first to last encoder: {text}", _verdict(holds))
+
+
+def _clusters(run) -> dict[str, str]:
+    site = _ends(run, "mha")[1]
+    found = snp.site_statistics(run.fields(site))
+    text = (
+        f"`{site}`: {found['clusters_per_node']:.1f} clusters a node of {found['cluster_size']:.1f} labels,"
+        f" and {found['noise']:.0f} ones of noise"
+    )
+    holds = found["cluster_size"] < 0.1 * len(run.label_names)
+    claim = "each node identifies small clusters of labels, plus noise"
+    return _row(claim, "[3](03-nodes.ipynb)", text, _verdict(holds))
+
+
+def _sharpening(run) -> dict[str, str]:
+    text, grows = [], []
+    for place in SHARPENED:
+        snr, null = zip(*((_snr(run, site), _null(run, site)) for site in _ends(run, place)), strict=True)
+        text.append(f"`{place}` {snr[0]:.2f} to {snr[1]:.2f} (shuffled labels: {null[0]:.2f} to {null[1]:.2f})")
+        if snr[1] - null[1] > snr[0] - null[0]:
+            grows.append(place)
+    if grows and len(grows) < len(SHARPENED):
+        verdict = f"holds at {', '.join(f'`{p}`' for p in grows)} only"
+    else:
+        verdict = _verdict(bool(grows))
+    claim = "these features sharpen: the signal-to-noise ratio grows"
+    return _row(claim, "[4](04-sharpening.ipynb)", "SNR, first to last encoder: " + "; ".join(text), verdict)
+
+
+def _snr(run, site: str) -> float:
+    return snp.site_statistics(run.fields(site))["snr"]
+
+
+def _null(run, site: str) -> float:
+    return controls.relabelled_snr(run.class_means(site), run.weight(site), repeats=3).mean()
+
+
+def _open() -> list[dict[str, str]]:
+    pending = ("ANDC pruning does not affect the accuracy", "attention heads become experts for different labels")
+    return [_row(claim, "to come", "not measured yet", "open") for claim in pending]
+
+
+def _verdict(holds: bool) -> str:
+    return "holds" if holds else "**does not hold here**"
