@@ -40,7 +40,7 @@ def training(curve: pd.DataFrame) -> alt.Chart:
     return _described(loss | accuracy, "Training loss and accuracy of the network by epoch")
 
 
-def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = False) -> alt.Chart:
+def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = False, width: int = 360) -> alt.Chart:
     """A quantity along the encoders, one line a place; `table` has the columns encoder, place and `value`.
 
     Click a place in the legend to bring it out.
@@ -50,7 +50,7 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
     colours = alt.Scale(domain=places, range=[PLACES[p] for p in places])
     number = ".1%" if percent else ".3~f"
     chart = (
-        alt.Chart(table[["encoder", "place", value]])
+        alt.Chart(table[["encoder", "place", value]], width=width)
         .mark_line(point=alt.OverlayMarkDef(size=60))
         .encode(
             x=alt.X("encoder:O", title="encoder", axis=alt.Axis(labelAngle=0)),
@@ -67,9 +67,9 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
 
 
 def with_control(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
-    """A quantity along the encoders beside its control; columns encoder, `value`, control, control_std."""
+    """A quantity along the encoders beside its control, one panel a place; columns encoder, place, `value`, control."""
     long = table.rename(columns={value: "measured"}).melt(
-        ["encoder", "control_std"], ["measured", "control"], "what", "value"
+        ["encoder", "place"], ["measured", "control"], "what", "value"
     )
     colours = alt.Scale(domain=["measured", "control"], range=[SIGNAL, NEUTRAL])
     chart = (
@@ -79,8 +79,10 @@ def with_control(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
             x=alt.X("encoder:O", title="encoder", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("value:Q", title=title),
             color=alt.Color("what:N", title=None, scale=colours),
-            tooltip=["encoder:O", "what:N", alt.Tooltip("value:Q", format=".3~f")],
+            tooltip=["place:N", "encoder:O", "what:N", alt.Tooltip("value:Q", format=".3~f")],
         )
+        .properties(width=150)
+        .facet(alt.Column("place:N", title=None, sort=list(PLACES)))
     )
     return _described(chart, f"{title} along the encoders, measured and under the control")
 
@@ -88,7 +90,7 @@ def with_control(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
 def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
     """A quantity against the clipping threshold, one line an encoder; columns threshold, encoder and `value`."""
     chart = (
-        alt.Chart(table[["threshold", "encoder", value]])
+        alt.Chart(table[["threshold", "encoder", value]], width=240)
         .mark_line(point=True)
         .encode(
             x=alt.X("threshold:Q", title="clipping threshold"),

@@ -28,7 +28,7 @@ class FewNodes:
 
 def test_every_chart_is_valid_and_says_what_it_shows():
     table = pd.DataFrame({"encoder": [1, 2], "place": ["ff", "ff"], "snr": [1.0, 2.0]})
-    control = table.assign(control=1.0, control_std=0.1)
+    control = table.assign(control=1.0)
     field = FewNodes().fields("1.ff")[0]
     curve = pd.DataFrame({"epoch": [1], "loss": [2.0], "train_accuracy": [0.5]})
     made = [
