@@ -3,8 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= glyphs
 
-# Notebooks start in book/ and import lib from the root. PASSIVE: waiting threads leave the processor to others.
-export PYTHONPATH := $(CURDIR)
+# Waiting threads leave the processor to others.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help book refresh test reproduce lab bench check clean
@@ -23,6 +22,8 @@ help:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	# notebooks start in book/ and import lib from here
+	echo "$(CURDIR)" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/modus-vivendi.pth"
 	touch $@
 
 book: .venv/.ready
