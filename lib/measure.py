@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from lib.data import ImageSet, normalise
 from lib.errors import unknown
 from lib.probes import Probe
+from lib.progress import bar
 from lib.sites import record
 
 SILENCING = ("readout", "input")
@@ -58,10 +58,13 @@ def measure(
         sums[site] += part
 
     network.eval()
+    progress = bar(len(images), f"{images.split} images")
     with record(network, {s: network.site(s) for s in probes}, add):
-        for i in tqdm(range(0, len(images), batch), desc=f"{images.split} images", mininterval=2, disable=None):
+        for i in range(0, len(images), batch):
             target = torch.as_tensor(images.labels[i : i + batch]).to(device)
             network(normalise(torch.as_tensor(images.images[i : i + batch]).to(device), images.mean, images.std))
+            progress.update(len(target))
+    progress.close()
 
     counts = np.bincount(images.labels, minlength=K)
     means = {s: (total.cpu().numpy() / counts[:, None]).astype(np.float32) for s, total in sums.items()}

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
 from lib.augment import shift_and_flip
 from lib.data import ImageSet, normalise
+from lib.progress import bar
 from lib.sites import record
 from lib.train import seed_for
 
@@ -86,7 +86,7 @@ def train_probes(
         sums[site] += torch.stack([loss.detach(), (fields.detach().argmax(1) == target).float().mean()])
 
     curve = []
-    bar = tqdm(total=recipe.epochs * per_epoch, desc=f"{len(probes)} probes", unit="step", mininterval=2, disable=None)
+    progress = bar(recipe.epochs * per_epoch, f"{len(probes)} probes")
     with torch.random.fork_rng(), torch.no_grad(), record(network, {s: network.site(s) for s in probes}, learn):
         for epoch in range(recipe.epochs):
             torch.manual_seed(seed_for(seed, 2, epoch))
@@ -99,10 +99,10 @@ def train_probes(
                 network(normalise(shift_and_flip(pixels[chosen], recipe.shift, recipe.flip), images.mean, images.std))
                 optimiser.step()
                 schedule.step()
-                bar.update()
+                progress.update()
             for site, total in sums.items():
                 loss, correct = (total / per_epoch).tolist()
                 curve.append({"epoch": epoch + 1, "site": site, "loss": loss, "train_accuracy": correct})
                 total.zero_()
-    bar.close()
+    progress.close()
     return probes, curve

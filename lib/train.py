@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm.auto import tqdm
 
 from lib import files
 from lib.augment import shift_and_flip
 from lib.data import ImageSet, normalise
+from lib.progress import bar
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def train(
     loss_sum, correct = (torch.tensor(state[k], dtype=torch.float64, device=device) for k in ("loss", "correct"))
     started, saved = time.monotonic() - state["seconds"], time.monotonic()
     network.train()
-    bar = tqdm(total=steps, initial=state["step"], desc="training", unit="step", mininterval=2, disable=None)
+    progress = bar(steps, "training", state["step"])
     with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
         for step in range(state["step"], steps):
             epoch, position = divmod(step, per_epoch)
@@ -98,7 +98,7 @@ def train(
             optimiser.step()
             loss_sum += loss.detach()
             correct += (logits.detach().argmax(1) == labels[chosen]).sum()
-            bar.update()
+            progress.update()
             if last := position == per_epoch - 1:
                 row = {
                     "epoch": epoch + 1,
@@ -111,13 +111,15 @@ def train(
                     raise FloatingPointError(f"the loss of epoch {epoch + 1} is {row['loss']}: lower the learning rate")
                 state["curve"].append(row)
                 loss_sum.zero_(), correct.zero_()
-                bar.set_postfix(epoch=epoch + 1, loss=f"{row['loss']:.3f}", accuracy=f"{row['train_accuracy']:.3f}")
+                progress.set_postfix(
+                    epoch=epoch + 1, loss=f"{row['loss']:.3f}", accuracy=f"{row['train_accuracy']:.3f}"
+                )
             if checkpoint and (last or time.monotonic() - saved > interval):
                 state |= {"step": step + 1, "seconds": time.monotonic() - started}
                 state |= {"loss": loss_sum.item(), "correct": correct.item()}
                 _save(checkpoint, identity, state, network, optimiser)
                 saved = time.monotonic()
-    bar.close()
+    progress.close()
     return network.eval(), state["curve"]
 
 
