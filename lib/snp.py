@@ -43,6 +43,11 @@ def clip(normalised: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
     return normalised > threshold
 
 
+def recognised(fields: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
+    """Labels on the diagonal of each node's clipped matrix, B_n[i, i] = 1: (nodes, K, K) -> (nodes, K) bool."""
+    return np.einsum("nii->ni", clip(normalise(fields), threshold))
+
+
 def find_clusters(clipped: np.ndarray) -> list[list[int]]:
     """Clusters of one node's clipped matrix (K, K): disjoint groups of labels whose block of the matrix is all ones.
 
