@@ -73,6 +73,4 @@ def permutation_test(
     std = null.std(ddof=1)
     p = (1 + np.sum(null >= observed - 1e-9)) / (1 + permutations)
     z = (observed - null.mean()) / std if std > 0 else np.nan
-    return PermutationTest(
-        float(observed), float(null.mean()), float(std), float(z), (1 + reached) / (1 + permutations)
-    )
+    return PermutationTest(float(observed), float(null.mean()), float(std), float(z), float(p))
