@@ -10,7 +10,8 @@ def claims(run) -> list[dict[str, str]]:
 
     1. holds if the probes at `mha` and at `ff` are more accurate at the last encoder than at the first;
     2. holds if the clusters of the last encoder's `mha` nodes have on average less than a tenth of the labels;
-    3. holds at a place if the SNR's excess over the SNR with shuffled output labels grows from first to last encoder.
+    3. holds at a place if the SNR's excess over the SNR with shuffled output labels grows from first to last encoder;
+       separately, if the SNR grows when the other nodes' input is silenced instead of their read-out.
     """
     return [_accuracy(run), _clusters(run), _sharpening(run), *_open()]
 
@@ -51,22 +52,32 @@ def _clusters(run) -> dict[str, str]:
 
 
 def _sharpening(run) -> dict[str, str]:
-    text, grows = [], []
+    text, grows = [], {"readout": [], "input": []}
     for place in SHARPENED:
-        snr, null = zip(*((_snr(run, site), _null(run, site)) for site in _ends(run, place)), strict=True)
-        text.append(f"`{place}` {snr[0]:.2f} to {snr[1]:.2f} (shuffled labels: {null[0]:.2f} to {null[1]:.2f})")
-        if snr[1] - null[1] > snr[0] - null[0]:
-            grows.append(place)
-    if grows and len(grows) < len(SHARPENED):
-        verdict = f"holds at {', '.join(f'`{p}`' for p in grows)} only"
-    else:
-        verdict = _verdict(bool(grows))
+        ends = _ends(run, place)
+        snr = {silencing: [_snr(run, site, silencing) for site in ends] for silencing in grows}
+        null = [_null(run, site) for site in ends]
+        text.append(
+            f"`{place}` {snr['readout'][0]:.2f} to {snr['readout'][1]:.2f} (shuffled labels: {null[0]:.2f} to"
+            f" {null[1]:.2f}; input silenced: {snr['input'][0]:.2f} to {snr['input'][1]:.2f})"
+        )
+        if snr["readout"][1] - null[1] > snr["readout"][0] - null[0]:
+            grows["readout"].append(place)
+        if snr["input"][1] > snr["input"][0]:
+            grows["input"].append(place)
+    verdict = f"read-out silenced: {_where(grows['readout'])}; input silenced: {_where(grows['input'])}"
     claim = "these features sharpen: the signal-to-noise ratio grows"
     return _row(claim, "[4](04-sharpening.ipynb)", "SNR, first to last encoder: " + "; ".join(text), verdict)
 
 
-def _snr(run, site: str) -> float:
-    return snp.site_statistics(run.fields(site))["snr"]
+def _where(places: list[str]) -> str:
+    if places and len(places) < len(SHARPENED):
+        return f"holds at {', '.join(f'`{p}`' for p in places)} only"
+    return _verdict(bool(places))
+
+
+def _snr(run, site: str, silencing: str) -> float:
+    return snp.site_statistics(run.fields(site, "test", silencing))["snr"]
 
 
 def _null(run, site: str) -> float:

@@ -34,7 +34,7 @@ def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT) -
     parameters = {"run": run} | (parameters or {})
     for chapter in chapters():
         check_parameters(chapter, parameters)
-    output.mkdir(parents=True, exist_ok=True)
+    (output / run).mkdir(parents=True, exist_ok=True)
     os.environ["MODUS_RUNS"] = str(output)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(runs.ROOT), os.environ.get("PYTHONPATH", "")])
     failed = []
