@@ -173,19 +173,6 @@ def node_steps(field: np.ndarray, labels: list[str], threshold: float = snp.THRE
     return _described(chart, "One node's field, normalised, clipped, and with its clusters moved to the diagonal")
 
 
-def histogram(values: np.ndarray, title: str, marked: float | None = None) -> alt.Chart:
-    """Distribution of a sample, with one value marked."""
-    bars = (
-        alt.Chart(pd.DataFrame({"x": values}))
-        .mark_bar(color=NEUTRAL)
-        .encode(alt.X("x:Q", bin=alt.Bin(maxbins=30), title=title), alt.Y("count():Q", title="count"))
-    )
-    if marked is None:
-        return _described(bars, f"Histogram of {title}")
-    rule = alt.Chart(pd.DataFrame({"x": [marked]})).mark_rule(color=SIGNAL, size=3).encode(x="x:Q")
-    return _described(bars + rule, f"Histogram of {title}, with one value marked")
-
-
 def _described(chart, text: str):
     """The chart with a text alternative, which Vega puts into the page as the drawing's aria-label."""
     return chart.properties(description=text)
