@@ -48,9 +48,14 @@ class Definition:
 
     @classmethod
     def read(cls, path: Path) -> "Definition":
-        """ValueError that names the file and the key where something is unknown, missing or of the wrong kind."""
+        """ValueError that names the file and the key where something is unknown, missing or of the wrong kind.
+
+        A file with `base = "<name>"` takes from that run's configuration whatever it does not say itself.
+        """
         try:
             raw = tomllib.loads(path.read_text())
+            if base := raw.pop("base", None):
+                raw = tomllib.loads((path.parent.parent / base / path.name).read_text()) | raw
             parts = {"network": cct.Config, "training": train.Recipe, "probes": ProbeRecipe}
             if extra := set(raw) - {"data", "seed", *parts}:
                 raise unknown("key", extra.pop(), ("data", "seed", *parts))
@@ -61,7 +66,7 @@ class Definition:
                     raise unknown(f"key of [{name}]", extra.pop(), known)
                 made[name] = kind(**raw.get(name, {}))
             return cls(str(raw["data"]), int(raw.get("seed", 0)), **made)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, FileNotFoundError) as error:
             raise ValueError(f"{path}: {error}") from error
 
 
