@@ -3,12 +3,49 @@
 The name and the idea are those of arXiv:2501.12900; the rule below is this project's reading of it: between two fully
 connected layers the weight from node a to node b is kept if and only if D_a and D_b, the labels on the diagonals of
 their clipped matrices, share a label. Label sets come from training images, never from those that accuracy is reported
-on.
+on. `READINGS` holds other readings of the rule, so that they can be compared. Arrays only.
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from lib import snp
+from lib.cct import Layer
+from lib.errors import unknown
+
+READINGS = {
+    "diagonal": "the two nodes share at least one label of their diagonals",
+    "overlap 2": "they share at least two",
+    "overlap 3": "they share at least three",
+    "clusters": "they share a label of a cluster of two or more labels",
+    "signed": "they share a label, and the weight's sign carries one node's answer to it into the other's",
+    "out": "as diagonal, the outputs of linear2 measured after the residual sum, at `out`",
+}
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """What the rule knows of the nodes of a site: class means and read-out weights, both (K, nodes)."""
+
+    class_means: np.ndarray
+    weight: np.ndarray
+
+    def label_sets(self, threshold: float) -> np.ndarray:
+        """D_n, (nodes, K) bool."""
+        return snp.clip(snp.normalised_diagonal(self.class_means, self.weight), threshold)
+
+    def signed_sets(self, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+        """D_n in two: the labels that the node answers with a positive mean value, and with a negative one."""
+        sets, positive = self.label_sets(threshold), (self.class_means > 0).T
+        return sets & positive, sets & ~positive
+
+    def cluster_sets(self, threshold: float) -> np.ndarray:
+        """The labels of D_n that lie in a cluster of two or more labels, (nodes, K) bool."""
+        index = snp.cluster_index(snp.clip(snp.normalise(snp.node_fields(self.class_means, self.weight)), threshold))
+        size = np.stack([((index == i[:, None]) & (i[:, None] >= 0)).sum(1) for i in index.T], axis=1)
+        return size >= 2
 
 
 def label_sets(fields: np.ndarray, threshold: float = snp.THRESHOLD) -> np.ndarray:
@@ -16,11 +53,11 @@ def label_sets(fields: np.ndarray, threshold: float = snp.THRESHOLD) -> np.ndarr
     return snp.recognised(fields, threshold)
 
 
-def mask(sets_in: np.ndarray, sets_out: np.ndarray) -> np.ndarray:
+def mask(sets_in: np.ndarray, sets_out: np.ndarray, overlap: int = 1) -> np.ndarray:
     """Which weights of a layer are kept: sets (a, K) of its inputs and (b, K) of its outputs -> (b, a) bool.
 
-    The layout is that of `torch.nn.Linear.weight`. For a classifier, whose output j stands for label j, `sets_out` is
-    the identity.
+    A weight is kept if its two nodes share at least `overlap` labels. The layout is that of `torch.nn.Linear.weight`.
+    For a classifier, whose output j stands for label j, `sets_out` is the identity.
     """
     sets_in, sets_out = np.asarray(sets_in), np.asarray(sets_out)
     if sets_in.dtype != bool or sets_out.dtype != bool or sets_in.shape[1:] != sets_out.shape[1:] or sets_in.ndim != 2:
@@ -28,4 +65,51 @@ def mask(sets_in: np.ndarray, sets_out: np.ndarray) -> np.ndarray:
             f"label sets must be bool (nodes, K) with the same K, got {sets_in.dtype} {sets_in.shape} and"
             f" {sets_out.dtype} {sets_out.shape}"
         )
-    return (sets_out.astype(np.float32) @ sets_in.astype(np.float32).T) > 0
+    return (sets_out.astype(np.float32) @ sets_in.astype(np.float32).T) >= overlap
+
+
+def layer_mask(
+    layer: Layer, nodes: Mapping[str, Nodes], threshold: float, reading: str = "diagonal", weight=None
+) -> np.ndarray:
+    """Mask of one layer under a reading of the rule; `weight` (b, a) is what the reading "signed" needs to know.
+
+    Raises ValueError for an unknown reading or a site that is missing from `nodes`.
+    """
+    if reading not in READINGS:
+        raise unknown("reading of the rule", reading, READINGS)
+    inputs = _at(nodes, layer.inputs)
+    if layer.outputs is None:
+        outputs = None
+    elif reading == "out" and layer.outputs.endswith(".ff"):
+        outputs = _at(nodes, layer.outputs.replace(".ff", ".out"))
+    else:
+        outputs = _at(nodes, layer.outputs)
+    every = np.eye(inputs.class_means.shape[0], dtype=bool)  # an output stands for its own label
+    if reading == "signed":
+        if weight is None:
+            raise ValueError("the reading 'signed' needs the layer's weights")
+        positive_in, negative_in = inputs.signed_sets(threshold)
+        positive_out, negative_out = outputs.signed_sets(threshold) if outputs else (every, ~every & False)
+        alike = mask(positive_in, positive_out) | mask(negative_in, negative_out)
+        opposed = mask(positive_in, negative_out) | mask(negative_in, positive_out)
+        return np.where(np.asarray(weight) > 0, alike, opposed)
+    if reading == "clusters":
+        return mask(inputs.cluster_sets(threshold), outputs.cluster_sets(threshold) if outputs else every)
+    overlap = int(reading.split()[1]) if reading.startswith("overlap") and outputs else 1
+    return mask(inputs.label_sets(threshold), outputs.label_sets(threshold) if outputs else every, overlap)
+
+
+def require_weights(masks: Mapping[str, np.ndarray], threshold: float) -> Mapping[str, np.ndarray]:
+    """Returns the masks; ValueError that names the layers which they leave without any weight."""
+    if empty := [name for name, kept in masks.items() if not kept.any()]:
+        raise ValueError(
+            f"at threshold {threshold} no weight is left in {', '.join(empty)}: lower the threshold or leave these"
+            " layers out"
+        )
+    return masks
+
+
+def _at(nodes: Mapping[str, Nodes], site: str) -> Nodes:
+    if site not in nodes:
+        raise ValueError(f"ANDC needs the nodes of site {site}, which were not measured; there are {', '.join(nodes)}")
+    return nodes[site]

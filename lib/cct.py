@@ -13,6 +13,7 @@ Shapes use B images, T tokens, N nodes (the width of a site), H heads, K labels.
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,17 @@ PLACES = {  # place in an encoder -> (module, which side of it)
     "ff": ("linear2", "output"),  # before it is added to the residual stream
     "out": ("", "output"),  # the encoder's output
 }
+
+
+READOUT = "readout"  # the site of the network's own read-out: what its sequence pooling averages
+
+
+class Layer(NamedTuple):
+    """A fully connected layer between two sites; `outputs` is None where its outputs are the labels."""
+
+    module: str  # dotted name of an `nn.Linear`
+    inputs: str
+    outputs: str | None
 
 
 @dataclass(frozen=True)
@@ -152,11 +164,22 @@ class CCT(nn.Module):
         """Names of all sites, `"1.mha"` to `"7.out"`: encoders count from 1, places in the order of the data flow."""
         return [f"{e}.{place}" for e in range(1, len(self.encoders) + 1) for place in PLACES]
 
+    @property
+    def layers(self) -> dict[str, Layer]:
+        """The fully connected layers that ANDC prunes: "1.linear1", "1.linear2" to the last encoder's, "classifier"."""
+        found = {}
+        for e in range(1, len(self.encoders) + 1):
+            found[f"{e}.linear1"] = Layer(f"encoders.{e - 1}.linear1", f"{e}.ff_in", f"{e}.ff_hidden")
+            found[f"{e}.linear2"] = Layer(f"encoders.{e - 1}.linear2", f"{e}.ff_hidden", f"{e}.ff")
+        return found | {"classifier": Layer("classifier", READOUT, None)}
+
     def site(self, name: str) -> Site:
         """Where the activations of a site are to be had; ValueError if there is no such site."""
+        if name == READOUT:
+            return Site("norm", "output")
         encoder, _, place = name.partition(".")
         if name not in self.sites:
-            raise ValueError(f"unknown site {name!r}; this network has {', '.join(self.sites)}")
+            raise ValueError(f"unknown site {name!r}; this network has {', '.join(self.sites)} and {READOUT}")
         module, side = PLACES[place]
         return Site(f"encoders.{int(encoder) - 1}.{module}".rstrip("."), side)
 

@@ -79,6 +79,18 @@ class ImageSet:
             | {"coarse_labels": coarse}
         )
 
+    def balanced(self, size: int, seed: int = 0) -> "ImageSet":
+        """About `size` images, as many of each label, drawn by `seed`; all images if `size` is 0 or not less."""
+        if not 0 < size < len(self):
+            return self
+        order = np.random.default_rng(seed).permutation(len(self))
+        labels = self.labels[order]
+        by_label = np.argsort(labels, kind="stable")
+        rank = np.empty(len(self), np.int64)  # how many images of the same label come before this one
+        starts = np.searchsorted(labels[by_label], labels[by_label])
+        rank[by_label] = np.arange(len(self)) - starts
+        return self.take(np.sort(order[rank < max(1, size // len(self.label_names))]))
+
 
 def normalise(images: Tensor | np.ndarray, mean: tuple, std: tuple) -> Tensor:
     """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) with (x / 255 - mean) / std, in channels-last memory order."""

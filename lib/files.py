@@ -57,6 +57,50 @@ def read_tensor(path: Path, name: str) -> Tensor:
         return file.get_tensor(name)
 
 
+class Journal:
+    """Results of a long computation by key, each on disk as soon as it is there, so that nothing is computed twice.
+
+    A file of JSON lines. Its first line names what the results depend on: a file made from something else is begun
+    anew, and a line that was cut off by a crash is dropped.
+    """
+
+    def __init__(self, path: Path, inputs: str):
+        self.path, self.found = path, {}
+        lines = path.read_text().splitlines() if path.exists() else []
+        whole = [line for line in lines if _is_json(line)]
+        if not whole or json.loads(whole[0]) != inputs:
+            whole = [json.dumps(inputs)]
+        write_bytes(path, ("\n".join(whole) + "\n").encode())
+        for line in whole[1:]:
+            key, value = json.loads(line)
+            self.found[self._name(key)] = value
+
+    def __contains__(self, key: dict) -> bool:
+        return self._name(key) in self.found
+
+    def __getitem__(self, key: dict):
+        return self.found[self._name(key)]
+
+    def add(self, key: dict, value: object):
+        with open(self.path, "a") as file:
+            file.write(json.dumps([key, value]) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.found[self._name(key)] = value
+
+    @staticmethod
+    def _name(key: dict) -> str:
+        return json.dumps(key, sort_keys=True)
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file's content."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

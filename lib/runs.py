@@ -17,23 +17,46 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
-from lib import cct, data, files, measure, snp, train
+from lib import andc_study, cct, data, files, measure, snp, stages, train
 from lib.errors import StaleRun, unknown
-from lib.probes import Probe, ProbeRecipe, train_probes
+from lib.probes import Probe, ProbeRecipe
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "runs"
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "safetensors")
-STAGES = {"train": (1, ()), "probes": (1, ("train",)), "fields": (1, ("train", "probes"))}  # version, builds on
+
+
+class Stage(NamedTuple):
+    version: int  # raised by hand when the code computes something else
+    upstream: tuple[str, ...]
+    compute: Callable[["Run"], stages.Made]
+    uses: Callable[["Definition"], tuple]  # what of the configuration the result depends on
+    tables: tuple[str, ...] = ()
+
+
+STAGES = {
+    "train": Stage(1, (), stages.train_network, lambda d: (d.data, d.seed, d.network, d.training), ("training",)),
+    "probes": Stage(1, ("train",), stages.train_probes, lambda d: (d.probes, d.seed), ("probe_training",)),
+    "fields": Stage(1, ("train", "probes"), stages.fields, lambda d: (), ("probes",)),
+    "andc": Stage(
+        1,
+        ("train", "probes", "fields"),
+        stages.prune,
+        lambda d: (d.andc, d.training, d.seed),
+        ("andc", "andc_labels", "andc_cost", "andc_latency"),
+    ),
+}
+TABLES = {table: stage for stage, about in STAGES.items() for table in about.tables}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +68,7 @@ class Definition:
     network: cct.Config
     training: train.Recipe
     probes: ProbeRecipe
+    andc: andc_study.Recipe
 
     @classmethod
     def read(cls, path: Path) -> "Definition":
@@ -57,6 +81,7 @@ class Definition:
             if base := raw.pop("base", None):
                 raw = tomllib.loads((path.parent.parent / base / path.name).read_text()) | raw
             parts = {"network": cct.Config, "training": train.Recipe, "probes": ProbeRecipe}
+            parts |= {"andc": andc_study.Recipe}
             if extra := set(raw) - {"data", "seed", *parts}:
                 raise unknown("key", extra.pop(), ("data", "seed", *parts))
             made = {}
@@ -75,10 +100,13 @@ def known() -> list[str]:
     return sorted(p.parent.name for p in PUBLISHED.glob("*/config.toml"))
 
 
-def load(name: str) -> "Run":
-    """A published run, all stages complete and fresh. ValueError for an unknown run, StaleRun for an unusable one."""
+def load(name: str, needed: Iterable[str] | None = None) -> "Run":
+    """A run whose stages (or only those `needed`) are complete and fresh.
+
+    Raises ValueError for an unknown run and StaleRun for an unusable one.
+    """
     run = Run(name, compute=False)
-    for stage in STAGES:
+    for stage in STAGES if needed is None else needed:
         run.require(stage)
     return run
 
@@ -108,7 +136,7 @@ class Run:
     def network(self) -> cct.CCT:
         """The trained network, in evaluation mode."""
         self.require("train")
-        network = self._build()
+        network = self.build()
         network.load_state_dict(files.read_tensors(self.folder / "network.safetensors")[0])
         return network.eval().to(self.device)
 
@@ -161,12 +189,11 @@ class Run:
         return pd.DataFrame(snp.summarise({s: self.fields(s, "test", silencing) for s in self.sites}, threshold))
 
     def table(self, name: str) -> pd.DataFrame:
-        """A stored table: "training" (one row an epoch), "probes" (one row a site), "probe_training"."""
-        stage = {"training": "train", "probes": "fields", "probe_training": "probes"}
-        if name not in stage:
-            raise unknown("table", name, stage)
-        self.require(stage[name])
-        return pd.read_csv(self.folder / f"{name}.csv", dtype={"site": str})
+        """A stored table by name, one of `TABLES`; those of a site name it in the column "site"."""
+        if name not in TABLES:
+            raise unknown("table", name, TABLES)
+        self.require(TABLES[name])
+        return pd.read_csv(self.folder / f"{name}.csv", dtype={"site": str}, keep_default_na=name != "andc")
 
     @cached_property
     def sites(self) -> list[str]:
@@ -206,7 +233,7 @@ class Run:
         """Make sure that a stage's stored result is complete and fresh; computes it if this run may compute."""
         if stage in self.__dict__.setdefault("_fresh", set()):
             return
-        for upstream in STAGES[stage][1]:
+        for upstream in STAGES[stage].upstream:
             self.require(upstream)
         problem = self._problem(stage)
         if problem and not self.compute:
@@ -222,7 +249,7 @@ class Run:
         entry = self.record["stages"].get(stage)
         if entry is None:
             return "there is no result yet"
-        if entry["inputs"] != self._inputs(stage):
+        if entry["inputs"] != self.inputs(stage):
             return "the result was made from other inputs or by another version of the code"
         for name, expected in entry["files"].items():
             path = self.folder / name
@@ -232,19 +259,18 @@ class Run:
                 return f"the file {name} is damaged or was changed"
         return None
 
-    def _inputs(self, stage: str) -> str:
+    def inputs(self, stage: str) -> str:
         """Hash over everything that a stage's result depends on."""
-        stage_version, upstream = STAGES[stage]
-        d = self.definition
-        used = {"train": (d.data, d.seed, d.network, d.training), "probes": (d.probes, d.seed), "fields": ()}[stage]
-        text = [stage, stage_version, repr(used), [self.record["stages"][u]["files"] for u in upstream]]
+        about = STAGES[stage]
+        upstream = [self.record["stages"][u]["files"] for u in about.upstream]
+        text = [stage, about.version, repr(about.uses(self.definition)), upstream]
         return hashlib.sha256(json.dumps(text).encode()).hexdigest()
 
     def _make(self, stage: str):
-        inputs, started = self._inputs(stage), time.monotonic()
+        inputs, started = self.inputs(stage), time.monotonic()
         print(f"run {self.name}: computing stage {stage} on {self.device} ...", file=sys.stderr)
-        compute: Callable = getattr(self, f"_stage_{stage}")
-        written, results, facts = compute()
+        written, results, facts = STAGES[stage].compute(self)
+        facts = facts or {}
         record = self.record | {k: v for k, v in facts.items() if k != "seconds"}
         record["config"] = dataclasses.asdict(self.definition)
         record["stages"][stage] = {
@@ -256,54 +282,8 @@ class Run:
         }
         files.write_json(self.folder / "run.json", record)
 
-    def _stage_train(self):
-        images, test = self.images("train"), self.images("test")
-        if (K := self.definition.network.classes) != len(images.label_names):
-            raise ValueError(f"the network has {K} outputs, {images.name} has {len(images.label_names)} labels")
-        checkpoint = self.folder / ".training.safetensors"
-        network, curve = train.train(
-            self._build, self.definition.training, images, self.definition.seed, checkpoint, device=self.device
-        )
-        files.write_tensors(self.folder / "network.safetensors", network.state_dict())
-        files.write_table(self.folder / "training.csv", pd.DataFrame(curve))
-        checkpoint.unlink(missing_ok=True)
-        logits = train.predict(network, test)
-        results = {
-            "test_accuracy": train.accuracy(logits, test.labels),
-            "test_top5_accuracy": train.accuracy(logits, test.labels, 5),
-            "parameters": sum(p.numel() for p in network.parameters()),
-            "train_images": len(images),
-            "test_images": len(test),
-        }
-        facts = {"labels": images.label_names, "seconds": curve[-1]["seconds"] if curve else 0.0}
-        if images.coarse_names:
-            coarse = dict(zip(images.labels.tolist(), images.coarse_labels.tolist(), strict=True))
-            facts["superclasses"] = [images.coarse_names[coarse[i]] for i in range(K)]
-        return ["network.safetensors", "training.csv"], results, facts
-
-    def _stage_probes(self):
-        d = self.definition
-        probes, curve = train_probes(self.network(), self.sites, self.images("train"), d.probes, d.seed)
-        tensors = {f"{s}/{name}": t for s, probe in probes.items() for name, t in probe.state_dict().items()}
-        files.write_tensors(self.folder / "probes.safetensors", tensors)
-        files.write_table(self.folder / "probe_training.csv", pd.DataFrame(curve))
-        return ["probes.safetensors", "probe_training.csv"], {"probe_sites": len(probes)}, {}
-
-    def _stage_fields(self):
-        network, probes, tensors = self.network(), self.probes(), {}
-        rows = {s: {"site": s, "nodes": network.width(s)} for s in self.sites}
-        for split, silencing in (("train", "readout"), ("test", "readout"), ("test", "input")):
-            found = measure.measure(network, probes, self.images(split), silencing)
-            for site in self.sites:
-                tensors[f"{split}/{silencing}/{site}"] = torch.from_numpy(found.class_means[site])
-                tensors[f"{split}/accuracy/{site}"] = torch.from_numpy(found.label_accuracy[site])
-                rows[site][f"{split}_accuracy"] = found.accuracy(site)
-        files.write_tensors(self.folder / "fields.safetensors", tensors)
-        files.write_table(self.folder / "probes.csv", pd.DataFrame(rows.values()))
-        best = max(r["test_accuracy"] for r in rows.values())
-        return ["fields.safetensors", "probes.csv"], {"best_probe_test_accuracy": best}, {}
-
-    def _build(self) -> cct.CCT:
+    def build(self) -> cct.CCT:
+        """A new network of the run's configuration, at random weights."""
         return cct.CCT(self.definition.network)
 
     def _check_site(self, site: str):

@@ -48,6 +48,17 @@ def recognised(fields: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
     return np.einsum("nii->ni", clip(normalise(fields), threshold))
 
 
+def normalised_diagonal(class_means: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """S_n[i, i] of every node, (nodes, K), from class means and weights (K, nodes) without forming any K x K matrix.
+
+    The largest element of an outer product is a product of the factors' extremes.
+    """
+    m, w = np.asarray(class_means), np.asarray(weight)
+    largest = np.max([x * y for x in (m.max(0), m.min(0)) for y in (w.max(0), w.min(0))], axis=0)[:, None]
+    diagonal = (m * w).T
+    return np.divide(diagonal, largest, out=np.zeros_like(diagonal), where=largest > 0)
+
+
 def find_clusters(clipped: np.ndarray) -> list[list[int]]:
     """Clusters of one node's clipped matrix (K, K): disjoint groups of labels whose block of the matrix is all ones.
 

@@ -1,0 +1,135 @@
+"""What each stage of a run computes: a function of the run that writes files into its folder.
+
+Each returns the names of the files it wrote, its headline results, and facts about the run to be recorded beside them.
+"""
+
+import contextlib
+from typing import NamedTuple
+
+import pandas as pd
+import torch
+
+from lib import andc, andc_study, compact, cost, data, files, masked, measure, probes, train
+from lib.cct import CCT, READOUT
+from lib.latency import latency
+
+
+class Made(NamedTuple):
+    files: list[str]
+    results: dict
+    facts: dict | None = None
+
+
+def train_network(run) -> Made:
+    """The network, trained; its accuracy on the test images."""
+    images, test = run.images("train"), run.images("test")
+    if (K := run.definition.network.classes) != len(images.label_names):
+        raise ValueError(f"the network has {K} outputs, {images.name} has {len(images.label_names)} labels")
+    checkpoint = run.folder / ".training.safetensors"
+    d = run.definition
+    network, curve = train.train(run.build, d.training, images, d.seed, checkpoint, device=run.device)
+    files.write_tensors(run.folder / "network.safetensors", network.state_dict())
+    files.write_table(run.folder / "training.csv", pd.DataFrame(curve))
+    checkpoint.unlink(missing_ok=True)
+    logits = train.predict(network, test)
+    results = {
+        "test_accuracy": train.accuracy(logits, test.labels),
+        "test_top5_accuracy": train.accuracy(logits, test.labels, 5),
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "train_images": len(images),
+        "test_images": len(test),
+    }
+    facts = {"labels": images.label_names, "seconds": curve[-1]["seconds"] if curve else 0.0}
+    if images.coarse_names:
+        facts["superclasses"] = [images.coarse_names[c] for c in _coarse(images)]
+    return Made(["network.safetensors", "training.csv"], results, facts)
+
+
+def train_probes(run) -> Made:
+    """A probe at every site."""
+    d = run.definition
+    trained, curve = probes.train_probes(run.network(), run.sites, run.images("train"), d.probes, d.seed)
+    tensors = {f"{s}/{name}": t for s, probe in trained.items() for name, t in probe.state_dict().items()}
+    files.write_tensors(run.folder / "probes.safetensors", tensors)
+    files.write_table(run.folder / "probe_training.csv", pd.DataFrame(curve))
+    return Made(["probes.safetensors", "probe_training.csv"], {"probe_sites": len(trained)})
+
+
+def fields(run) -> Made:
+    """Class means of all nodes and accuracies of all probes."""
+    network, trained, tensors = run.network(), run.probes(), {}
+    rows = {s: {"site": s, "nodes": network.width(s)} for s in run.sites}
+    for split, silencing in (("train", "readout"), ("test", "readout"), ("test", "input")):
+        found = measure.measure(network, trained, run.images(split), silencing)
+        for site in run.sites:
+            tensors[f"{split}/{silencing}/{site}"] = torch.from_numpy(found.class_means[site])
+            tensors[f"{split}/accuracy/{site}"] = torch.from_numpy(found.label_accuracy[site])
+            rows[site][f"{split}_accuracy"] = found.accuracy(site)
+    files.write_tensors(run.folder / "fields.safetensors", tensors)
+    files.write_table(run.folder / "probes.csv", pd.DataFrame(rows.values()))
+    best = max(r["test_accuracy"] for r in rows.values())
+    return Made(["fields.safetensors", "probes.csv"], {"best_probe_test_accuracy": best})
+
+
+def prune(run) -> Made:
+    """The network masked by ANDC and its baselines: accuracy, cost, latency."""
+    d, network = run.definition, run.network()
+    images, test = run.images("train"), run.images("test")
+    nodes = {s: andc.Nodes(run.class_means(s, "train"), run.weight(s)) for s in run.sites}
+    nodes[READOUT] = masked.readout_nodes(network, images)
+    study = andc_study.Study(run.build, network, nodes, images, test, d.training, d.andc, d.seed)
+    journal = files.Journal(run.folder / ".andc.jsonl", run.inputs("andc"))
+    rows, labels = study.rows(journal)
+    sizes, times = _smaller(run, study)
+    tables = {"andc": rows, "andc_labels": labels, "andc_cost": sizes, "andc_latency": times}
+    for name, table in tables.items():
+        files.write_table(run.folder / f"{name}.csv", pd.DataFrame(table))
+    readout = {
+        "class_means": torch.from_numpy(nodes[READOUT].class_means),
+        "weight": torch.from_numpy(nodes[READOUT].weight),
+    }
+    files.write_tensors(run.folder / "readout.safetensors", readout)
+    journal.path.unlink()
+    return Made([f"{name}.csv" for name in tables] + ["readout.safetensors"], {"andc_networks": len(rows)})
+
+
+def _smaller(run, study: andc_study.Study) -> tuple[list[dict], list[dict]]:
+    """Cost and latency of the network masked by ANDC in both feed-forward layers, at each threshold of retraining."""
+    dense, sizes, times = run.network(), [], []
+    scratch = run.folder / ".compact.safetensors"
+
+    def size(network: CCT, stored: bool) -> dict:
+        table = cost.cost(network)
+        compact.save(scratch, network) if stored else files.write_tensors(scratch, network.state_dict())
+        ff = table["module"].str.contains("linear")
+        hidden = sum(e.linear1.out_features for e in network.encoders)
+        return {
+            "weights": int(table["parameters"].sum()), "ff_weights": int(table["parameters"][ff].sum()),
+            "macs": int(table["macs"].sum()), "ff_macs": int(table["macs"][ff].sum()),
+            "hidden_nodes": hidden, "bytes": scratch.stat().st_size,
+        }  # fmt: skip
+
+    sizes.append({"threshold": 1.0, "network": "dense", "difference": 0.0} | size(dense, False))
+    test = study.sweep_images.balanced(len(study.sweep_images.label_names))
+    for threshold in study.recipe.retrained_thresholds:
+        key = {"layers": "ff", "encoder": 0, "reading": "diagonal", "threshold": threshold, "method": "andc", "draw": 0}
+        zeros = masked.settle(masked.apply(dense, study.masks(key)))
+        networks = {"dense": dense, "masked": zeros, "csr": compact.sparse(zeros)}
+        with contextlib.suppress(ValueError):  # where an encoder has lost all its hidden nodes
+            networks["compacted"] = compact.without_idle_nodes(zeros)
+        expected = train.predict(zeros, test)
+        for name in ("masked", "compacted"):
+            if name in networks:
+                gap = float(abs(train.predict(networks[name], test) - expected).max())
+                row = {"threshold": threshold, "network": name, "difference": gap}
+                sizes.append(row | size(networks[name], name == "compacted"))
+        rows = latency(networks, run.definition.network.image_size)
+        times += [{"threshold": threshold} | row for row in rows]
+    scratch.unlink()
+    return sizes, times
+
+
+def _coarse(images: data.ImageSet) -> list[int]:
+    """The superclass of each label."""
+    coarse = dict(zip(images.labels.tolist(), images.coarse_labels.tolist(), strict=True))
+    return [coarse[i] for i in range(len(images.label_names))]
