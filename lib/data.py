@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -100,6 +101,13 @@ def normalise(images: Tensor | np.ndarray, mean: tuple, std: tuple) -> Tensor:
     scale = 1 / (255 * torch.tensor(std, device=x.device))
     shift = torch.tensor(mean, device=x.device) / torch.tensor(std, device=x.device)
     return (x * scale - shift).permute(0, 3, 1, 2)
+
+
+def batches(images: ImageSet, device: str | torch.device = "cpu", size: int = 250) -> Iterator[tuple[Tensor, Tensor]]:
+    """The images in order, as a network takes them, with their labels: float32 (B, 3, H, W) and int64 (B,)."""
+    for i in range(0, len(images), size):
+        x = torch.as_tensor(images.images[i : i + size]).to(device)
+        yield normalise(x, images.mean, images.std), torch.as_tensor(images.labels[i : i + size]).to(device)
 
 
 @lru_cache(maxsize=4)

@@ -4,9 +4,11 @@ Arrays only. The nodes of a site `mha` belong to H heads in equal, contiguous gr
 of arXiv:2501.12900 is that the heads' symmetry breaks: each becomes the expert for some labels.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from lib import snp
 
@@ -40,6 +42,12 @@ def diagonal_counts(fields: np.ndarray, heads: int, threshold: float = snp.THRES
     return by_head(snp.recognised(fields, threshold), heads).sum(1)
 
 
+def shares(counts: np.ndarray) -> np.ndarray:
+    """c_h(i) / sum_h c_h(i), (..., H, K); NaN for a label that no node recognises."""
+    total = np.broadcast_to(counts.sum(-2, keepdims=True), counts.shape)
+    return np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+
+
 def polarisation(counts: np.ndarray) -> np.ndarray:
     """P(i) = (max_h c_h(i) / sum_h c_h(i) - 1/H) / (1 - 1/H) of each label: (..., H, K) -> (..., K).
 
@@ -48,9 +56,7 @@ def polarisation(counts: np.ndarray) -> np.ndarray:
     H = counts.shape[-2]
     if H < 2:
         raise ValueError(f"polarisation compares heads: at least 2 are needed, got {H}")
-    total = counts.sum(-2)
-    share = np.divide(counts.max(-2), total, out=np.full(total.shape, np.nan), where=total > 0)
-    return (share - 1 / H) / (1 - 1 / H)
+    return (shares(counts).max(-2) - 1 / H) / (1 - 1 / H)
 
 
 def permutation_test(
@@ -69,8 +75,97 @@ def permutation_test(
     assigned = np.concatenate([head[None], random.permuted(np.tile(head, (permutations, 1)), axis=1)])
     member = (assigned[:, None] == np.arange(heads)[:, None]).astype(np.float32)  # (1 + permutations, heads, nodes)
     values = np.nanmean(polarisation(member @ recognised.astype(np.float32)), axis=-1)
-    observed, null = values[0], values[1:]
+    return against(values[0], values[1:])
+
+
+def against(observed: float, null: np.ndarray) -> PermutationTest:
+    """An observed statistic against its values under the null hypothesis; large values speak against it."""
     std = null.std(ddof=1)
-    p = (1 + np.sum(null >= observed - 1e-9)) / (1 + permutations)
+    p = (1 + np.sum(null >= observed - 1e-9)) / (1 + len(null))
     z = (observed - null.mean()) / std if std > 0 else np.nan
     return PermutationTest(float(observed), float(null.mean()), float(std), float(z), float(p))
+
+
+def rotated(
+    class_means: np.ndarray, weight: np.ndarray, heads: int, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Class means and weights, both (K, nodes), after a random rotation of the nodes inside each head.
+
+    Every head's field stays as it is; which of its nodes carries what changes. With `heads` = 1 the rotation mixes all
+    nodes, so that the groups that remain are heads no longer.
+    """
+    size = by_head(class_means.T, heads).shape[1]
+    turns = stats.ortho_group.rvs(size, heads, random_state=generator).reshape(heads, size, size) if size > 1 else 1.0
+
+    def turned(values: np.ndarray) -> np.ndarray:
+        return (turns @ by_head(values.T, heads)).reshape(values.shape[1], -1).T
+
+    return turned(class_means), turned(weight)
+
+
+def expert_margin(accuracy: np.ndarray) -> float:
+    """How much better the best head is than the average one, mean over labels; accuracy: (heads, K)."""
+    return float((accuracy.max(0) - accuracy.mean(0)).mean())
+
+
+def rank_correlation(share: np.ndarray, damage: np.ndarray, draws: int = 1000, seed: int = 0) -> dict[str, float]:
+    """Do the heads that recognise a label matter for it? Spearman's rho of two (heads, K), with a 95 % interval.
+
+    Both lose their mean over heads for each label and over labels for each head first: some labels are fragile and some
+    heads matter for everything, and neither makes an expert. The interval is that of `draws` bootstraps over labels;
+    p is the share of random assignments of the share's columns to labels that reach rho.
+    """
+    known = np.isfinite(share).all(0)
+    a, b = (_centred(v[:, known]) for v in (share, damage))
+    if a.shape[1] < 3 or not a.any() or not b.any():
+        return {"rho": np.nan, "low": np.nan, "high": np.nan, "p": np.nan}
+    generator = np.random.default_rng(seed)
+
+    def rho(a: np.ndarray, b: np.ndarray) -> float:
+        return float(stats.spearmanr(a.ravel(), b.ravel()).statistic)
+
+    observed, labels = rho(a, b), np.arange(a.shape[1])
+    chosen = (generator.choice(labels, len(labels)) for _ in range(draws))
+    low, high = np.nanquantile([rho(a[:, c], b[:, c]) for c in chosen], (0.025, 0.975))
+    null = np.array([rho(a[:, generator.permutation(labels)], b) for _ in range(draws)])
+    return {"rho": observed, "low": float(low), "high": float(high), "p": against(observed, null).p}
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    return values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
+
+
+def same_partition(a: np.ndarray, b: np.ndarray) -> float:
+    """Adjusted Rand index of two maps label -> head (K,): 1 if they group the labels alike, 0 on average by chance.
+
+    Heads need not have the same numbers in both (Hubert and Arabie, Journal of Classification 2, 193, 1985).
+    """
+    table = np.zeros((a.max() + 1, b.max() + 1))
+    np.add.at(table, (a, b), 1)
+
+    def pairs(n: np.ndarray) -> float:
+        return float((n * (n - 1) / 2).sum())
+
+    together, rows, columns = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
+    expected = rows * columns / max(1.0, pairs(table.sum()))
+    most = (rows + columns) / 2
+    return (together - expected) / (most - expected) if most > expected else 1.0
+
+
+def growing_groups(
+    values: np.ndarray, weight: np.ndarray, labels: np.ndarray, orders: np.ndarray, report: Callable
+) -> np.ndarray:
+    """How well a group of nodes does as they join one by one; mean over orders, (nodes, ...).
+
+    values: (images, nodes) pooled; weight: (K, nodes); orders: (draws, nodes); `report` turns right or wrong (images,)
+    into a number or several.
+    """
+    curves = []
+    for order in orders:
+        field = np.zeros((len(values), len(weight)), np.float32)
+        curve = []
+        for n in order:
+            field += values[:, n : n + 1] * weight[:, n]
+            curve.append(report(field.argmax(1) == labels))
+        curves.append(curve)
+    return np.mean(curves, axis=0)

@@ -13,7 +13,7 @@ from torch.nn.utils import prune
 from lib import measure, train
 from lib.andc import Nodes
 from lib.cct import CCT, READOUT
-from lib.data import ImageSet, normalise
+from lib.data import ImageSet, batches
 from lib.probes import Probe
 from lib.sites import Site, record
 
@@ -81,9 +81,7 @@ def scores(network: CCT, layers: Iterable[str], images: ImageSet, batch: int = 2
         inputs[name] += x.detach().abs().flatten(0, -2).mean(0) * len(x) / len(images)
 
     with record(network, {name: Site(network.layers[name].module, "input") for name in modules}, add):
-        for i in range(0, len(images), batch):
-            x = normalise(torch.as_tensor(images.images[i : i + batch]).to(device), images.mean, images.std)
-            target = torch.as_tensor(images.labels[i : i + batch]).to(device)
+        for x, target in batches(images, device, batch):
             (F.cross_entropy(network(x), target, reduction="sum") / len(images)).backward()
     found = {}
     for name, module in modules.items():

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.data import ImageSet, normalise
+from lib.data import ImageSet, batches
 from lib.errors import unknown
 from lib.probes import Probe
 from lib.progress import bar
@@ -60,9 +60,8 @@ def measure(
     network.eval()
     progress = bar(len(images), f"{images.split} images")
     with record(network, {s: network.site(s) for s in probes}, add):
-        for i in range(0, len(images), batch):
-            target = torch.as_tensor(images.labels[i : i + batch]).to(device)
-            network(normalise(torch.as_tensor(images.images[i : i + batch]).to(device), images.mean, images.std))
+        for x, target in batches(images, device, batch):
+            network(x)
             progress.update(len(target))
     progress.close()
 
@@ -72,3 +71,15 @@ def measure(
         if not np.isfinite(m).all():
             raise ValueError(f"the activations at site {site} are not finite: check the network's weights and inputs")
     return Measured(means, {s: c.cpu().numpy() / counts.astype(np.float32) for s, c in correct.items()}, counts)
+
+
+@torch.no_grad()
+def pooled(network: nn.Module, probes: Mapping[str, Probe], images: ImageSet) -> dict[str, np.ndarray]:
+    """Pooled value of each node for each image, {site: (images, nodes)} float32, from one forward pass."""
+    device = next(network.parameters()).device
+    parts: dict[str, list[Tensor]] = {s: [] for s in probes}
+    network.eval()
+    with record(network, {s: network.site(s) for s in probes}, lambda s, h: parts[s].append(probes[s].pool(h).cpu())):
+        for x, _ in batches(images, device):
+            network(x)
+    return {s: torch.cat(p).numpy() for s, p in parts.items()}

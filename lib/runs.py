@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import andc_study, cct, data, files, measure, snp, stages, train
+from lib import andc_study, cct, data, files, heads_study, measure, snp, stages, train
 from lib.errors import StaleRun, unknown
 from lib.probes import Probe, ProbeRecipe
 
@@ -48,6 +48,13 @@ STAGES = {
     "train": Stage(1, (), stages.train_network, lambda d: (d.data, d.seed, d.network, d.training), ("training",)),
     "probes": Stage(1, ("train",), stages.train_probes, lambda d: (d.probes, d.seed), ("probe_training",)),
     "fields": Stage(1, ("train", "probes"), stages.fields, lambda d: (), ("probes",)),
+    "heads": Stage(
+        1,
+        ("train", "probes", "fields"),
+        stages.study_heads,
+        lambda d: (d.heads, d.probes, d.seed),
+        ("heads", "heads_encoders", "heads_cooperation"),
+    ),
     "andc": Stage(
         1,
         ("train", "probes", "fields"),
@@ -68,6 +75,7 @@ class Definition:
     network: cct.Config
     training: train.Recipe
     probes: ProbeRecipe
+    heads: heads_study.Recipe
     andc: andc_study.Recipe
 
     @classmethod
@@ -81,7 +89,7 @@ class Definition:
             if base := raw.pop("base", None):
                 raw = tomllib.loads((path.parent.parent / base / path.name).read_text()) | raw
             parts = {"network": cct.Config, "training": train.Recipe, "probes": ProbeRecipe}
-            parts |= {"andc": andc_study.Recipe}
+            parts |= {"heads": heads_study.Recipe, "andc": andc_study.Recipe}
             if extra := set(raw) - {"data", "seed", *parts}:
                 raise unknown("key", extra.pop(), ("data", "seed", *parts))
             made = {}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from lib import andc, andc_study, compact, cost, data, files, masked, measure, probes, train
+from lib import andc, andc_study, compact, cost, data, files, heads_study, masked, measure, probes, train
 from lib.cct import CCT, READOUT
 from lib.latency import latency
 
@@ -69,6 +69,17 @@ def fields(run) -> Made:
     files.write_table(run.folder / "probes.csv", pd.DataFrame(rows.values()))
     best = max(r["test_accuracy"] for r in rows.values())
     return Made(["fields.safetensors", "probes.csv"], {"best_probe_test_accuracy": best})
+
+
+def study_heads(run) -> Made:
+    """What the heads are experts for, and the controls."""
+    d, images, test = run.definition, run.images("train"), run.images("test")
+    study = heads_study.Study(run.build, run.network(), run.probes(), images, test, d.probes, d.heads, d.seed)
+    labels = study.labels()
+    tables = {"heads": labels, "heads_encoders": study.encoders(labels), "heads_cooperation": study.cooperation()}
+    for name, table in tables.items():
+        files.write_table(run.folder / f"{name}.csv", pd.DataFrame(table))
+    return Made([f"{name}.csv" for name in tables], {"removed_heads": len(study.sites) * study.heads})
 
 
 def prune(run) -> Made:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from lib import files
 from lib.augment import shift_and_flip
-from lib.data import ImageSet, normalise
+from lib.data import ImageSet, batches, normalise
 from lib.progress import bar
 
 
@@ -64,7 +64,7 @@ def train(
     `checkpoint` names a file that is written every `interval` seconds and at the end of each epoch; if it is there,
     training goes on from it. It is refused (ValueError) if it was written under another recipe, seed or image set.
     """
-    network = _initialised(build, seed).to(device)
+    network = initialised(build, seed).to(device)
     optimiser = _adamw(network, recipe)
     identity = f"{recipe} seed={seed} data={images.name}/{images.split}[{len(images)}]"
     state = {"step": 0, "seconds": 0.0, "curve": [], "loss": 0.0, "correct": 0.0}
@@ -128,11 +128,7 @@ def predict(network: nn.Module, images: ImageSet, batch: int = 250) -> np.ndarra
     """Logits of every image, float32 (N, K), in the order of the set."""
     device = next(network.parameters()).device
     network.eval()
-    parts = [
-        network(normalise(torch.as_tensor(images.images[i : i + batch]).to(device), images.mean, images.std)).cpu()
-        for i in range(0, len(images), batch)
-    ]
-    return torch.cat(parts).float().numpy()
+    return torch.cat([network(x).cpu() for x, _ in batches(images, device, batch)]).float().numpy()
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray, top: int = 1) -> float:
@@ -141,7 +137,8 @@ def accuracy(logits: np.ndarray, labels: np.ndarray, top: int = 1) -> float:
     return float((best == labels[:, None]).any(1).mean())
 
 
-def _initialised(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+def initialised(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """The network as it is before its first step, the same for the same seed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed_for(seed))
         return build()

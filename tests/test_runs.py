@@ -27,6 +27,10 @@ shift = 1
 epochs = 1
 batch = 20
 shift = 1
+[heads]
+permutations = 20
+rotations = 5
+regroupings = 5
 [andc]
 thresholds = [0.2, 0.5]
 few_thresholds = [0.3]
@@ -50,9 +54,10 @@ def folder(tmp_path, monkeypatch):
 def test_a_run_is_made_once_and_then_loaded(folder):
     made = runs.make("tiny")
     made.require("andc")
+    made.require("heads")
     assert made.class_means("2.ff").shape == (5, 8)
     stamp = (folder / "network.safetensors").stat().st_mtime_ns
-    runs.make("tiny").require("andc")
+    runs.make("tiny").require("heads"), runs.make("tiny").require("andc")
     assert (folder / "network.safetensors").stat().st_mtime_ns == stamp
     loaded = runs.load("tiny")
     assert loaded.sites == made.network().sites
@@ -65,19 +70,19 @@ def test_a_run_is_made_once_and_then_loaded(folder):
 
 
 def test_another_configuration_makes_results_stale(folder):
-    runs.make("tiny").require("andc")
+    runs.make("tiny").require("heads"), runs.make("tiny").require("andc")
     config = folder / "config.toml"
     config.write_text(CONFIG.replace("[probes]\nepochs = 1", "[probes]\nepochs = 2"))
     with pytest.raises(StaleRun, match="stage probes: the result was made from other inputs"):
         runs.load("tiny")
     stamp = (folder / "network.safetensors").stat().st_mtime_ns
-    runs.make("tiny").require("andc")
+    runs.make("tiny").require("heads"), runs.make("tiny").require("andc")
     assert (folder / "network.safetensors").stat().st_mtime_ns == stamp
     runs.load("tiny")
 
 
 def test_other_code_makes_results_stale(folder, monkeypatch):
-    runs.make("tiny").require("andc")
+    runs.make("tiny").require("heads"), runs.make("tiny").require("andc")
     monkeypatch.setitem(runs.STAGES, "fields", runs.STAGES["fields"]._replace(version=99))
     with pytest.raises(StaleRun, match="another version of the code"):
         runs.load("tiny")
@@ -86,7 +91,7 @@ def test_other_code_makes_results_stale(folder, monkeypatch):
 def test_incomplete_and_damaged_runs_are_refused(folder):
     with pytest.raises(StaleRun, match=r"stage train: there is no result yet.*make reproduce RUN=tiny"):
         runs.load("tiny")
-    runs.make("tiny").require("andc")
+    runs.make("tiny").require("heads"), runs.make("tiny").require("andc")
     probes = folder / "probes.safetensors"
     content = probes.read_bytes()
     probes.write_bytes(content[:-1])
