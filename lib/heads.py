@@ -95,7 +95,7 @@ def rotated(
     nodes, so that the groups that remain are heads no longer.
     """
     size = by_head(class_means.T, heads).shape[1]
-    turns = stats.ortho_group.rvs(size, heads, random_state=generator).reshape(heads, size, size) if size > 1 else 1.0
+    turns = np.stack([stats.ortho_group.rvs(size, random_state=generator) for _ in range(heads)])
 
     def turned(values: np.ndarray) -> np.ndarray:
         return (turns @ by_head(values.T, heads)).reshape(values.shape[1], -1).T

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from conftest import tiny_images
 from lib import data
 from lib.errors import MissingData
 
@@ -82,3 +83,11 @@ def test_damaged_sets_are_refused(tmp_path):
     write_set(tmp_path / "columns", columns=("picture", "label"))
     with pytest.raises(ValueError, match="image column"):
         data.load("columns", "train")
+
+
+def test_a_balanced_part_has_as_many_images_of_each_label():
+    images = tiny_images(60)
+    part = images.balanced(20, seed=1)
+    assert np.bincount(part.labels).tolist() == [4] * 5
+    assert np.array_equal(part.images, images.balanced(20, seed=1).images)
+    assert images.balanced(0) is images and images.balanced(100) is images

@@ -1,0 +1,114 @@
+"""The ANDC rule and its readings against their definitions, and the baselines against what they promise to keep."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from lib import andc, baselines, snp
+from lib.cct import Layer
+
+K = 6
+LAYER = Layer("encoders.0.linear2", "1.ff_hidden", "1.ff")
+
+
+def nodes(count: int, seed: int) -> andc.Nodes:
+    return andc.Nodes(*np.random.default_rng(seed).normal(size=(2, K, count)))
+
+
+SITES = {"1.ff_hidden": nodes(9, 0), "1.ff": nodes(5, 1), "1.out": nodes(5, 2)}
+
+
+def kept(reading: str, threshold: float = 0.3, weight=None) -> np.ndarray:
+    return andc.layer_mask(LAYER, SITES, threshold, reading, weight)
+
+
+def test_recognised_labels_are_those_with_a_cluster():
+    fields = np.random.default_rng(1).normal(size=(10, K, K))
+    index = snp.cluster_index(snp.clip(snp.normalise(fields)))
+    assert np.array_equal(andc.label_sets(fields), index >= 0)
+
+
+@given(hnp.arrays(float, (2, K, 4), elements=st.integers(-9, 9)), st.floats(0, 0.9))
+def test_label_sets_need_no_matrices(pair, threshold):
+    fields = snp.node_fields(*pair)
+    clear = np.abs(np.einsum("nii->ni", snp.normalise(fields)) - threshold) > 1e-9
+    found = andc.Nodes(*pair).label_sets(threshold)
+    assert np.array_equal(found[clear], andc.label_sets(fields, threshold)[clear])
+
+
+@given(st.integers(1, 6).flatmap(lambda k: st.tuples(hnp.arrays(bool, (4, k)), hnp.arrays(bool, (3, k)))))
+def test_a_weight_is_kept_if_both_nodes_share_enough_labels(sets):
+    sets_in, sets_out = sets
+    for overlap in (1, 2, 3):
+        found = andc.mask(sets_in, sets_out, overlap)
+        assert found.shape == (3, 4)
+        assert all(found[b, a] == (sum(sets_in[a] & sets_out[b]) >= overlap) for a in range(4) for b in range(3))
+    labels = np.eye(sets_in.shape[1], dtype=bool)
+    assert np.array_equal(andc.mask(sets_in, labels), sets_in.T)
+
+
+def test_every_reading_follows_its_sentence():
+    hidden, ff, out = (SITES[s] for s in ("1.ff_hidden", "1.ff", "1.out"))
+    weight = np.random.default_rng(3).normal(size=(5, 9))
+    a, b, c = (n.label_sets(0.3) for n in (hidden, ff, out))
+    index = [
+        snp.find_clusters(snp.clip(snp.normalise(np.outer(*p))))
+        for p in zip(hidden.class_means.T, hidden.weight.T, strict=True)
+    ]
+    large = [{i for cluster in clusters if len(cluster) > 1 for i in cluster} for clusters in index]
+    assert [set(np.flatnonzero(row)) for row in hidden.cluster_sets(0.3)] == large
+    for j, i in np.ndindex(5, 9):
+        common = np.flatnonzero(a[i] & b[j])
+        same = [k for k in common if (hidden.class_means[k, i] > 0) == (ff.class_means[k, j] > 0)]
+        assert kept("diagonal")[j, i] == (len(common) >= 1)
+        assert kept("overlap 2")[j, i] == (len(common) >= 2)
+        assert kept("out")[j, i] == any(a[i] & c[j])
+        agrees = len(same) > 0 if weight[j, i] > 0 else len(same) < len(common)
+        assert kept("signed", weight=weight)[j, i] == agrees
+
+
+def test_a_classifier_keeps_the_weights_to_the_labels_of_each_node():
+    layer = Layer("classifier", "1.ff", None)
+    sets = SITES["1.ff"].label_sets(0.3)
+    assert np.array_equal(andc.layer_mask(layer, SITES, 0.3), sets.T)
+    assert np.array_equal(andc.layer_mask(layer, SITES, 0.3, "overlap 2"), sets.T)
+    signed = andc.layer_mask(layer, SITES, 0.3, "signed", np.ones((K, 5)))
+    assert np.array_equal(signed, SITES["1.ff"].signed_sets(0.3)[0].T)
+
+
+def test_what_cannot_be_masked_is_refused():
+    with pytest.raises(ValueError, match="same K"):
+        andc.mask(np.ones((2, 3), bool), np.ones((2, 4), bool))
+    with pytest.raises(ValueError, match="unknown reading of the rule 'diagonals'.*did you mean 'diagonal'"):
+        kept("diagonals")
+    with pytest.raises(ValueError, match=r"needs the nodes of site 1\.ff, which were not measured"):
+        andc.layer_mask(LAYER, {"1.ff_hidden": nodes(9, 0)}, 0.3)
+    with pytest.raises(ValueError, match=r"at threshold 0.9 no weight is left in 2\.linear1"):
+        andc.require_weights({"1.linear1": np.ones((2, 2), bool), "2.linear1": np.zeros((2, 2), bool)}, 0.9)
+    with pytest.raises(ValueError, match=r"threshold must lie in \[0, 1\)"):
+        kept("diagonal", 1.5)
+
+
+@given(hnp.arrays(bool, (7, 5)), st.integers(0, 99))
+def test_baselines_keep_what_they_promise(mask, seed):
+    generator = np.random.default_rng(seed)
+    random, exchanged, permuted = (
+        rule(mask, generator) for rule in (baselines.random, baselines.exchanged, baselines.permuted)
+    )
+    assert random.sum() == exchanged.sum() == permuted.sum() == mask.sum()
+    for axis in (0, 1):
+        assert np.array_equal(permuted.sum(axis), mask.sum(axis))
+        assert np.array_equal(np.sort(exchanged.sum(axis)), np.sort(mask.sum(axis)))
+
+
+def test_a_permuted_mask_is_another_mask():
+    mask = np.random.default_rng(0).random((40, 30)) < 0.3
+    alike = (baselines.permuted(mask, np.random.default_rng(1)) & mask).sum() / mask.sum()
+    assert alike < 0.4  # two random masks of this density agree in 0.3
+
+
+def test_the_best_weights_are_those_with_the_largest_scores():
+    assert baselines.best(np.array([[3.0, 1], [2, 5]]), 2).tolist() == [[True, False], [False, True]]
+    assert not baselines.best(np.ones((2, 2)), 0).any()

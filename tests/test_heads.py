@@ -1,0 +1,118 @@
+"""Heads: planted structure is found, its absence is not, and each control does what it says."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib import heads, heads_study, snp
+
+K = 12
+
+
+def planted(owner: np.ndarray) -> np.ndarray:
+    """Fields of 32 nodes in 4 heads; a node recognises two of the labels that `owner` (K,) gives to its head."""
+    random = np.random.default_rng(0)
+    fields = np.zeros((32, K, K))
+    for node in range(32):
+        for label in random.choice(np.flatnonzero(owner == node // 8), 2, replace=False):
+            fields[node, label, label] = 1
+    return fields
+
+
+def unstructured(nodes: int = 64) -> np.ndarray:
+    return np.random.default_rng(1).normal(size=(nodes, K, K))
+
+
+def test_planted_experts_are_fully_polarised_and_pass_the_test():
+    fields = planted(np.repeat(np.arange(4), 3))
+    counts = heads.diagonal_counts(fields, 4)
+    assert counts.dtype.kind == "i" and counts.sum() == 64
+    assert np.nanmin(heads.polarisation(counts)) == 1
+    found = heads.permutation_test(fields, 4)
+    assert found.observed == pytest.approx(1) and found.p == pytest.approx(1 / 1001) and found.z > 5
+
+
+def test_heads_without_structure_do_not_pass_though_their_polarisation_is_not_zero():
+    found = heads.permutation_test(unstructured(), 4)
+    assert found.null_mean > 0.05
+    assert found.p > 0.05 and abs(found.z) < 2
+
+
+def test_equal_counts_are_not_polarised_and_unknown_labels_are_undefined():
+    found = heads.polarisation(np.array([[2, 0], [2, 0]]))
+    assert found[0] == 0 and np.isnan(found[1])
+
+
+def test_fields_of_the_heads_add_up():
+    fields = unstructured()
+    np.testing.assert_allclose(heads.head_fields(fields, 4).sum(0), fields.sum(0))
+
+
+def test_the_same_seed_gives_the_same_test():
+    assert heads.permutation_test(unstructured(), 4, permutations=50) == heads.permutation_test(
+        unstructured(), 4, permutations=50
+    )
+
+
+def test_impossible_heads_are_refused():
+    with pytest.raises(ValueError, match="got 5 heads and 64 nodes"):
+        heads.diagonal_counts(unstructured(), 5)
+    with pytest.raises(ValueError, match="at least 2"):
+        heads.polarisation(np.ones((1, 3)))
+    with pytest.raises(ValueError, match="nothing to test"):
+        heads.permutation_test(-np.ones((4, 3, 3)), 2)
+
+
+def test_shares_are_those_of_the_label():
+    found = heads.shares(np.array([[3.0, 0], [1, 0]]))
+    assert found[:, 0].tolist() == [0.75, 0.25] and np.isnan(found[:, 1]).all()
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_rotation_keeps_the_field_of_each_group(groups):
+    random = np.random.default_rng(0)
+    means, weight = random.normal(size=(2, K, 32))
+    turned = heads.rotated(means, weight, groups, random)
+    before, after = (heads.head_fields(snp.node_fields(m, w), groups) for m, w in ((means, weight), turned))
+    np.testing.assert_allclose(after, before, atol=1e-9)
+    assert not np.allclose(turned[0], means)
+
+
+def test_partitions_are_compared_whatever_the_heads_are_called():
+    a = np.repeat([0, 1, 2, 3], 25)
+    assert heads.same_partition(a, (a + 1) % 4) == pytest.approx(1)
+    random = np.random.default_rng(0)
+    chance = [heads.same_partition(a, random.permutation(a)) for _ in range(200)]
+    assert abs(np.mean(chance)) < 0.01
+
+
+def test_damage_that_follows_the_experts_correlates_and_any_other_does_not():
+    random = np.random.default_rng(0)
+    share = random.random((4, 40))
+    fragile, important = random.random(40), random.random((4, 1))
+    found = heads.rank_correlation(share, 0.5 * share + fragile + important, draws=200)
+    assert found["rho"] == pytest.approx(1) and found["low"] > 0.9 and found["p"] < 0.01
+    noise = [random.random((4, 40)) + fragile + important for _ in range(12)]
+    others = [heads.rank_correlation(share, damage, draws=60) for damage in noise]
+    assert sum(o["low"] < 0 < o["high"] for o in others) >= 9
+    assert abs(np.mean([o["rho"] for o in others])) < 0.1
+    assert np.isnan(heads.rank_correlation(share, np.ones((4, 40)))["rho"])
+
+
+def test_the_last_of_a_growing_group_is_the_whole_group():
+    random = np.random.default_rng(0)
+    values, weight, labels = random.normal(size=(50, 6)), random.normal(size=(K, 6)), random.integers(0, K, 50)
+    orders = np.array([[0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]])
+    curve = heads.growing_groups(values, weight, labels, orders, np.mean)
+    assert curve.shape == (6,) and curve[-1] == ((values @ weight.T).argmax(1) == labels).mean()
+
+
+def test_a_removed_head_is_one_that_nobody_hears(network):
+    images = torch.randn(3, 3, 8, 8)
+    found = heads_study.without_head(network, 1, 0)(images)
+    projection = network.encoders[1].attention.projection
+    silence = projection.register_forward_pre_hook(lambda _, x: (torch.cat([0 * x[0][..., :4], x[0][..., 4:]], -1),))
+    expected = network(images)
+    silence.remove()
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found, network(images))
