@@ -3,7 +3,8 @@
 One row of the table is one masked network, told apart by the columns of `KEY`:
 
 regime     "none": masked and tested; "readout": then only the read-out trained; "retrained": then the whole network
-           trained shortly, masks in place; "scratch": a new network trained with the mask from the start
+           trained shortly, masks in place; "scratch": a new network trained with the mask from the start, as the
+           unpruned one was
 layers     "linear1", "linear2", "classifier", "ff" (linear1 and linear2) or "all"
 encoder    the only encoder pruned, or 0 for all of them
 reading    of the rule, as in `andc.READINGS`
@@ -37,17 +38,15 @@ class Recipe:
     thresholds: tuple[float, ...] = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.9)
     few_thresholds: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6)  # where layers are pruned alone, and for readings
     retrained_thresholds: tuple[float, ...] = (0.3, 0.4, 0.5, 0.9)
-    scratch_thresholds: tuple[float, ...] = ()
     draws: int = 3  # of each random baseline, over all layers and encoders without retraining; else one
     sweep_images: int = 0  # test images, as many of each label, for regime "none"; 0: all, as in the others
     score_images: int = 2500  # training images for the baselines that need activations or gradients
     retraining_images: int = 0  # training images of an epoch of retraining; 0: all
     retraining_epochs: int = 1
     retraining_lr: float = 0.3  # in units of the training's peak learning rate; a cosine from there to its last
-    scratch_epochs: int = 3  # for all networks of regime "scratch", the dense one included
 
     def __post_init__(self):
-        for name in ("thresholds", "few_thresholds", "retrained_thresholds", "scratch_thresholds"):
+        for name in ("thresholds", "few_thresholds", "retrained_thresholds"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
@@ -75,14 +74,31 @@ def cells(recipe: Recipe, depth: int) -> Iterator[dict]:
     for regime, thresholds in (
         ("readout", recipe.retrained_thresholds),
         ("retrained", recipe.retrained_thresholds),
-        ("scratch", recipe.scratch_thresholds),
     ):
-        if thresholds:
-            yield row(regime, "all", 1.0, "dense")
+        yield row(regime, "all", 1.0, "dense")
         few_methods = METHODS if regime == "retrained" else ("andc", "permuted", "random", "magnitude")
         for threshold, method in itertools.product(thresholds, few_methods):
             if method != "exchanged":
                 yield row(regime, "ff", threshold, method)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScratchRecipe:
+    """Which masks are trained from scratch; each costs as much as the network itself."""
+
+    thresholds: tuple[float, ...] = ()
+    methods: tuple[str, ...] = ("andc", "permuted", "magnitude")
+
+    def __post_init__(self):
+        object.__setattr__(self, "thresholds", tuple(self.thresholds))
+        object.__setattr__(self, "methods", tuple(self.methods))
+
+    def cells(self) -> list[dict]:
+        """The keys of its rows."""
+        return [
+            dict(zip(KEY, ("scratch", "ff", 0, "diagonal", t, m, 0), strict=True))
+            for t, m in itertools.product(self.thresholds, self.methods)
+        ]
 
 
 class Study:
@@ -105,9 +121,8 @@ class Study:
         self.sweep_images = test_images.balanced(recipe.sweep_images)
         self.scores = masked.scores(network, network.layers, train_images.balanced(recipe.score_images, seed))
 
-    def rows(self, journal: Journal) -> tuple[list[dict], list[dict]]:
+    def rows(self, keys: list[dict], journal: Journal) -> tuple[list[dict], list[dict]]:
         """One row a cell, and the accuracy per label of the cells of regime "retrained"; goes on from the journal."""
-        keys = list(cells(self.recipe, len(self.network.encoders)))
         progress = bar(len(keys), "masked networks")
         for key in keys:
             if key not in journal:
@@ -147,10 +162,9 @@ class Study:
             lr=self.training.lr * self.recipe.retraining_lr,
         )
         if key["regime"] == "scratch":
-            recipe = dataclasses.replace(self.training, epochs=self.recipe.scratch_epochs)
             device = next(self.network.parameters()).device
             new, _ = train.train(
-                lambda: masked.apply(self.build(), masks), recipe, self.train_images, self.seed, device=device
+                lambda: masked.apply(self.build(), masks), self.training, self.train_images, self.seed, device=device
             )
             return masked.settle(new)
         if key["regime"] == "none":

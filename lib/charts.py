@@ -37,7 +37,7 @@ def training(curve: pd.DataFrame) -> alt.Chart:
     accuracy = base.mark_line(color=SIGNAL, point=True).encode(
         y=alt.Y("train_accuracy:Q", title="training accuracy", axis=alt.Axis(format="%")), tooltip=tooltip
     )
-    return _described(loss | accuracy, "Training loss and accuracy of the network by epoch")
+    return described(loss | accuracy, "Training loss and accuracy of the network by epoch")
 
 
 def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = False, width: int = 360) -> alt.Chart:
@@ -63,7 +63,7 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
         )
         .add_params(chosen)
     )
-    return _described(chart, f"{title} along the encoders, one line a place in the encoder")
+    return described(chart, f"{title} along the encoders, one line a place in the encoder")
 
 
 def with_control(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
@@ -84,7 +84,7 @@ def with_control(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
         .properties(width=150)
         .facet(alt.Column("place:N", title=None, sort=list(PLACES)))
     )
-    return _described(chart, f"{title} along the encoders, measured and under the control")
+    return described(chart, f"{title} along the encoders, measured and under the control")
 
 
 def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
@@ -99,7 +99,7 @@ def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
             tooltip=["threshold:Q", "encoder:O", alt.Tooltip(f"{value}:Q", format=".3~f")],
         )
     )
-    return _described(chart, f"{title} against the clipping threshold, one line an encoder")
+    return described(chart, f"{title} against the clipping threshold, one line an encoder")
 
 
 def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field", size: int = 240) -> alt.Chart:
@@ -130,7 +130,7 @@ def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field
             tooltip=["true:N", "output:N", alt.Tooltip("v:Q", title=unit, format=".3")],
         )
     )
-    return _described(chart, f"{title}: heat map with one row a true label and one column an output unit")
+    return described(chart, f"{title}: heat map with one row a true label and one column an output unit")
 
 
 def clipped_matrix(clipped: np.ndarray, index: np.ndarray, labels: list[str], title: str, size: int = 240) -> alt.Chart:
@@ -154,7 +154,7 @@ def clipped_matrix(clipped: np.ndarray, index: np.ndarray, labels: list[str], ti
             tooltip=["true:N", "output:N", "kind:N"],
         )
     )
-    return _described(chart, f"{title}: ones of the clipped matrix, clusters and noise in two colours")
+    return described(chart, f"{title}: ones of the clipped matrix, clusters and noise in two colours")
 
 
 def node_steps(field: np.ndarray, labels: list[str], threshold: float = snp.THRESHOLD) -> alt.Chart:
@@ -170,9 +170,9 @@ def node_steps(field: np.ndarray, labels: list[str], threshold: float = snp.THRE
         clipped_matrix(clipped[order][:, order], index[order], names, "4. permuted: clusters on the diagonal"),
     )
     chart = alt.vconcat(first.resolve_scale(color="independent"), second)
-    return _described(chart, "One node's field, normalised, clipped, and with its clusters moved to the diagonal")
+    return described(chart, "One node's field, normalised, clipped, and with its clusters moved to the diagonal")
 
 
-def _described(chart, text: str):
+def described(chart, text: str):
     """The chart with a text alternative, which Vega puts into the page as the drawing's aria-label."""
     return chart.properties(description=text)

@@ -8,6 +8,7 @@ configuration, version of the stage's code, and the results it builds on.
     make(name)   the same object, which computes and stores what is missing when it is first asked for
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -42,6 +43,7 @@ class Stage(NamedTuple):
     compute: Callable[["Run"], stages.Made]
     uses: Callable[["Definition"], tuple]  # what of the configuration the result depends on
     tables: tuple[str, ...] = ()
+    optional: bool = False  # expensive, and nothing else builds on it
 
 
 STAGES = {
@@ -62,6 +64,14 @@ STAGES = {
         lambda d: (d.andc, d.training, d.seed),
         ("andc", "andc_labels", "andc_cost", "andc_latency"),
     ),
+    "scratch": Stage(
+        1,
+        ("train", "fields", "andc"),
+        stages.train_pruned,
+        lambda d: (d.scratch, d.training, d.seed),
+        ("scratch",),
+        optional=True,
+    ),
 }
 TABLES = {table: stage for stage, about in STAGES.items() for table in about.tables}
 
@@ -77,6 +87,7 @@ class Definition:
     probes: ProbeRecipe
     heads: heads_study.Recipe
     andc: andc_study.Recipe
+    scratch: andc_study.ScratchRecipe
 
     @classmethod
     def read(cls, path: Path) -> "Definition":
@@ -89,7 +100,7 @@ class Definition:
             if base := raw.pop("base", None):
                 raw = tomllib.loads((path.parent.parent / base / path.name).read_text()) | raw
             parts = {"network": cct.Config, "training": train.Recipe, "probes": ProbeRecipe}
-            parts |= {"heads": heads_study.Recipe, "andc": andc_study.Recipe}
+            parts |= {"heads": heads_study.Recipe, "andc": andc_study.Recipe, "scratch": andc_study.ScratchRecipe}
             if extra := set(raw) - {"data", "seed", *parts}:
                 raise unknown("key", extra.pop(), ("data", "seed", *parts))
             made = {}
@@ -109,12 +120,12 @@ def known() -> list[str]:
 
 
 def load(name: str, needed: Iterable[str] | None = None) -> "Run":
-    """A run whose stages (or only those `needed`) are complete and fresh.
+    """A run whose stages (all but the optional ones, or only those `needed`) are complete and fresh.
 
     Raises ValueError for an unknown run and StaleRun for an unusable one.
     """
     run = Run(name, compute=False)
-    for stage in STAGES if needed is None else needed:
+    for stage in [s for s, about in STAGES.items() if not about.optional] if needed is None else needed:
         run.require(stage)
     return run
 
@@ -201,7 +212,22 @@ class Run:
         if name not in TABLES:
             raise unknown("table", name, TABLES)
         self.require(TABLES[name])
-        return pd.read_csv(self.folder / f"{name}.csv", dtype={"site": str}, keep_default_na=name != "andc")
+        return pd.read_csv(
+            self.folder / f"{name}.csv", dtype={"site": str}, keep_default_na=name not in ("andc", "scratch")
+        )
+
+    def seeds(self, stage: str) -> list["Run"]:
+        """This run, and the runs that differ from it in nothing but the seed and have this stage's result."""
+        self.require(stage)
+        found = [self]
+        for name in known():
+            definition = Definition.read(PUBLISHED / name / "config.toml")
+            if name != self.name and dataclasses.replace(definition, seed=self.definition.seed) == self.definition:
+                with contextlib.suppress(StaleRun):
+                    other = Run(name, compute=False)
+                    other.require(stage)
+                    found.append(other)
+        return found
 
     @cached_property
     def sites(self) -> list[str]:
@@ -212,6 +238,12 @@ class Run:
     def label_names(self) -> list[str]:
         self.require("train")
         return self.record["labels"]
+
+    @property
+    def superclasses(self) -> list[str] | None:
+        """The superclass of each label, where the data set has them."""
+        self.require("train")
+        return self.record.get("superclasses")
 
     @property
     def results(self) -> dict:

@@ -84,24 +84,37 @@ def study_heads(run) -> Made:
 
 def prune(run) -> Made:
     """The network masked by ANDC and its baselines: accuracy, cost, latency."""
-    d, network = run.definition, run.network()
-    images, test = run.images("train"), run.images("test")
-    nodes = {s: andc.Nodes(run.class_means(s, "train"), run.weight(s)) for s in run.sites}
-    nodes[READOUT] = masked.readout_nodes(network, images)
-    study = andc_study.Study(run.build, network, nodes, images, test, d.training, d.andc, d.seed)
+    readout = masked.readout_nodes(run.network(), run.images("train"))
+    study = _study(run, readout)
     journal = files.Journal(run.folder / ".andc.jsonl", run.inputs("andc"))
-    rows, labels = study.rows(journal)
+    rows, labels = study.rows(list(andc_study.cells(run.definition.andc, len(study.network.encoders))), journal)
     sizes, times = _smaller(run, study)
     tables = {"andc": rows, "andc_labels": labels, "andc_cost": sizes, "andc_latency": times}
     for name, table in tables.items():
         files.write_table(run.folder / f"{name}.csv", pd.DataFrame(table))
-    readout = {
-        "class_means": torch.from_numpy(nodes[READOUT].class_means),
-        "weight": torch.from_numpy(nodes[READOUT].weight),
-    }
-    files.write_tensors(run.folder / "readout.safetensors", readout)
+    tensors = {"class_means": torch.from_numpy(readout.class_means), "weight": torch.from_numpy(readout.weight)}
+    files.write_tensors(run.folder / "readout.safetensors", tensors)
     journal.path.unlink()
     return Made([f"{name}.csv" for name in tables] + ["readout.safetensors"], {"andc_networks": len(rows)})
+
+
+def train_pruned(run) -> Made:
+    """New networks trained with masks of the run's network, or of its baselines, from their first step."""
+    tensors, _ = files.read_tensors(run.folder / "readout.safetensors")
+    study = _study(run, andc.Nodes(**{name: t.numpy() for name, t in tensors.items()}))
+    journal = files.Journal(run.folder / ".scratch.jsonl", run.inputs("scratch"))
+    rows, _ = study.rows(run.definition.scratch.cells(), journal)
+    columns = [*andc_study.KEY, "kept", "top1", "top5", "images", "empty"]
+    files.write_table(run.folder / "scratch.csv", pd.DataFrame(rows, columns=columns))
+    journal.path.unlink()
+    return Made(["scratch.csv"], {"scratch_networks": len(rows)})
+
+
+def _study(run, readout: andc.Nodes) -> andc_study.Study:
+    d = run.definition
+    nodes = {s: andc.Nodes(run.class_means(s, "train"), run.weight(s)) for s in run.sites} | {READOUT: readout}
+    images, test = run.images("train"), run.images("test")
+    return andc_study.Study(run.build, run.network(), nodes, images, test, d.training, d.andc, d.seed)
 
 
 def _smaller(run, study: andc_study.Study) -> tuple[list[dict], list[dict]]:

@@ -116,8 +116,7 @@ def test_latency_is_a_ratio_to_the_first_network(network):
 
 
 def test_the_cells_of_a_study_are_distinct_and_cover_every_regime():
-    recipe = andc_study.Recipe(scratch_thresholds=(0.5,))
-    cells = list(andc_study.cells(recipe, 3))
+    cells = list(andc_study.cells(andc_study.Recipe(), 3)) + andc_study.ScratchRecipe((0.5,)).cells()
     assert len({tuple(c.values()) for c in cells}) == len(cells)
     assert {c["regime"] for c in cells} == {"none", "readout", "retrained", "scratch"}
 

@@ -35,9 +35,10 @@ regroupings = 5
 thresholds = [0.2, 0.5]
 few_thresholds = [0.3]
 retrained_thresholds = [0.3]
-scratch_thresholds = [0.3]
 draws = 1
-scratch_epochs = 1
+[scratch]
+thresholds = [0.3]
+methods = ["andc"]
 """
 
 
@@ -55,6 +56,7 @@ def test_a_run_is_made_once_and_then_loaded(folder):
     made = runs.make("tiny")
     made.require("andc")
     made.require("heads")
+    assert len(made.table("scratch")) == 1
     assert made.class_means("2.ff").shape == (5, 8)
     stamp = (folder / "network.safetensors").stat().st_mtime_ns
     runs.make("tiny").require("heads"), runs.make("tiny").require("andc")
