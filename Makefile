@@ -2,6 +2,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 RUN ?= glyphs
+JOBS ?= 1
 
 # Waiting threads leave the processor to others.
 export OMP_WAIT_POLICY ?= PASSIVE
@@ -12,7 +13,8 @@ help:
 	@echo "make book              build the book into _build/html"
 	@echo "make refresh           execute the chapters and store their outputs"
 	@echo "make test              run the tests, the chapters included"
-	@echo "make reproduce RUN=x   compute a run from nothing or resume it, then execute its chapters (RUN=$(RUN))"
+	@echo "make reproduce RUN=x   compute a run from nothing or resume it, then execute its chapters (RUN=$(RUN));"
+	@echo "                       several: RUN=\"a b c\" JOBS=2; also the stages that cost a training each: OPTIONAL=1"
 	@echo "make lab               open the chapters in JupyterLab"
 	@echo "make bench             measure the speed of this machine"
 	@echo "make check             style"
@@ -37,7 +39,7 @@ test: .venv/.ready
 	    --nbval-sanitize-with tests/sanitise.cfg --nbval-cell-timeout 1800
 
 reproduce: .venv/.ready
-	$(BIN)/python -m lib.reproduce $(RUN)
+	$(BIN)/python -m lib.reproduce $(RUN) --jobs $(JOBS) $(if $(OPTIONAL),--optional)
 
 lab: .venv/.ready
 	$(BIN)/jupyter lab book/

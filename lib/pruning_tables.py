@@ -1,14 +1,23 @@
 """Reading the table "andc" of one or several runs: selections, and each ANDC network beside its control."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 
 def of_seeds(runs: Iterable) -> pd.DataFrame:
-    """The tables "andc" of several runs as one, with the column seed."""
-    return pd.concat([r.table("andc").assign(seed=r.definition.seed) for r in runs], ignore_index=True)
+    """The tables "andc" of several runs as one, with the column seed; those trained from scratch where they exist."""
+    parts = []
+    for run in runs:
+        own = [run.table("andc")]
+        if run.has("scratch") and len(scratch := run.table("scratch")):
+            facts = run.results
+            unpruned = own[0][:1].assign(regime="scratch", top1=facts["test_accuracy"], images=facts["test_images"])
+            own += [scratch, unpruned]
+        parts += [part.assign(seed=run.definition.seed) for part in own]
+    return pd.concat(parts, ignore_index=True)
 
 
 def select(table: pd.DataFrame, **values) -> pd.DataFrame:
@@ -38,36 +47,52 @@ def gains(table: pd.DataFrame, control: str = "permuted") -> pd.DataFrame:
     return found.assign(gain=found["top1"] - found["control"], error=np.sqrt(2 * p * (1 - p) / found["images"]))
 
 
-def verdicts(table: pd.DataFrame, threshold: float) -> list[str]:
-    """What the table says about claim 4, a sentence a regime: at one threshold, both feed-forward layers pruned.
+@dataclass(frozen=True)
+class Verdict:
+    """ANDC in one regime at one threshold, both feed-forward layers pruned: accuracies, mean over seeds."""
 
-    A difference counts as one if it exceeds two standard errors of a difference of two accuracies (see `gains`); with
-    several seeds all their means are used and the error is that of their mean.
-    """
-    found = []
-    pruned = select(table, layers="ff", threshold=threshold)
-    for regime in [r for r in ("none", "readout", "retrained", "scratch") if r in set(pruned["regime"])]:
-        part, whole = pruned[pruned["regime"] == regime], dense(table, regime)
-        accuracy = part.groupby("method")["top1"].mean()
-        beside = gains(part).agg({"gain": "mean", "error": "mean", "kept": "mean"})
-        error = beside["error"] / np.sqrt(part["seed"].nunique())
-        lost, best = whole - accuracy["andc"], accuracy.drop(["andc"]).idxmax()
-        cost = f"costs {lost:.1%}" if lost > 2 * error else "costs nothing that can be told from chance"
-        earned = _compare(beside["gain"], error, "its permuted control")
-        better = _compare(accuracy["andc"] - accuracy["magnitude"], error, "pruning by |w|")
-        rival = (
-            f"The best method is {best} ({accuracy[best]:.1%})"
-            if accuracy[best] > accuracy["andc"]
-            else "It is the best"
+    regime: str
+    kept: float
+    dense: float  # nothing pruned, the same training
+    andc: float
+    control: float  # permuted
+    magnitude: float
+    best: str  # of the other methods
+    best_accuracy: float
+    error: float  # standard error of a difference of two of these, see `gains`
+
+    @property
+    def costs(self) -> bool:
+        """Whether the loss exceeds two standard errors."""
+        return self.dense - self.andc > 2 * self.error
+
+    def against(self, other: str) -> str:
+        """ "is better than", "is worse than" or "cannot be told from", by two standard errors, with the difference."""
+        difference = self.andc - getattr(self, other)
+        if abs(difference) <= 2 * self.error:
+            return f"cannot be told ({100 * difference:+.1f} points) from"
+        return f"is {'better' if difference > 0 else 'worse'} ({100 * difference:+.1f} points) than"
+
+    def sentence(self) -> str:
+        cost = f"costs {self.dense - self.andc:.1%}" if self.costs else "costs nothing that can be told from chance"
+        rival = f"The best other method is {self.best} ({self.best_accuracy:.1%})."
+        return (
+            f"**Regime {self.regime}**, {self.kept:.0%} of the weights kept: ANDC {cost} ({self.dense:.1%} to"
+            f" {self.andc:.1%}). It {self.against('control')} its permuted control and {self.against('magnitude')}"
+            f" pruning by $|w|$. {rival}"
         )
-        found.append(
-            f"**Regime {regime}**, {beside['kept']:.0%} of the weights kept: ANDC {cost} ({whole:.1%} to"
-            f" {accuracy['andc']:.1%}). It {earned}, and {better}. {rival}."
-        )
-    return found
 
 
-def _compare(difference: float, error: float, other: str) -> str:
-    if abs(difference) <= 2 * error:
-        return f"cannot be told from {other} ({100 * difference:+.1f} points)"
-    return f"is {'better' if difference > 0 else 'worse'} than {other} ({100 * difference:+.1f} points)"
+def verdict(table: pd.DataFrame, regime: str, threshold: float) -> Verdict:
+    """What the table says about a regime; ValueError if it has no such networks."""
+    part = select(table, layers="ff", threshold=threshold, regime=regime)
+    if part.empty:
+        known = sorted(set(select(table, layers="ff", regime=regime)["threshold"]))
+        raise ValueError(f"no network was pruned at threshold {threshold} in regime {regime!r}; there are {known}")
+    accuracy = part.groupby("method")["top1"].mean()
+    error = gains(part)["error"].mean() / np.sqrt(part["seed"].nunique())
+    best = accuracy.drop("andc").idxmax()
+    return Verdict(
+        regime, part["kept"].mean(), dense(table, regime), accuracy["andc"], accuracy["permuted"],
+        accuracy["magnitude"], best, accuracy[best], float(error),
+    )  # fmt: skip

@@ -1,21 +1,25 @@
-"""`python -m lib.reproduce RUN`: execute all chapters on a run with papermill, computing what is not there.
+"""`python -m lib.reproduce RUN ...`: compute runs from nothing, or go on where they stopped, and execute all chapters.
 
-Results and executed chapters go to `reproduced/<run>/`; calling it again goes on where it stopped. The exit code is the
-number of chapters that failed.
+For each run, results, executed chapters and a report go to `reproduced/<run>/`. Several runs are independent: one that
+fails does not stop the others. The exit code is the number of runs in which anything failed.
 """
 
+import argparse
 import ast
 import json
 import os
+import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import papermill as pm
 import yaml
 
-from lib import runs
+from lib import files, runs
 from lib.errors import unknown
+from lib.report import report
 
 OUTPUT = runs.ROOT / "reproduced"
 
@@ -27,35 +31,67 @@ def chapters() -> list[Path]:
     return [p for f in files if (p := runs.ROOT / f"{f}.ipynb").exists()]
 
 
-def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT) -> list[str]:
-    """Execute every chapter on `run`; returns those that failed. ValueError for an unknown run or parameter."""
-    if run not in runs.known():
-        raise unknown("run", run, runs.known())
+def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT, optional: bool = False) -> list[str]:
+    """Execute every chapter on `run`; returns those that failed. ValueError for an unknown run or parameter.
+
+    optional: compute the optional stages as well.
+    """
+    check_run(run)
     parameters = {"run": run} | (parameters or {})
     for chapter in chapters():
         check_parameters(chapter, parameters)
-    (output / run).mkdir(parents=True, exist_ok=True)
     os.environ["MODUS_RUNS"] = str(output)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(runs.ROOT), os.environ.get("PYTHONPATH", "")])
-    failed = []
-    for chapter in chapters():
-        started = time.monotonic()
-        try:
-            pm.execute_notebook(
-                chapter,
-                output / run / chapter.name,
-                parameters,
-                progress_bar=False,
-                cwd=chapter.parent,
-                log_output=False,
-            )
-            outcome = "done"
-        except pm.PapermillExecutionError as error:
-            outcome = f"FAILED: {error.ename}: {error.evalue}"
-            failed.append(chapter.stem)
-        print(f"{chapter.stem:<20} {time.monotonic() - started:7.1f} s  {outcome}", flush=True)
-    print(f"executed chapters: {output / run}" + (f"; failed: {', '.join(failed)}" if failed else ""))
-    return failed
+    done: list[dict] = []
+    try:
+        if optional:
+            for stage in runs.STAGES:
+                runs.make(run).require(stage)
+        for chapter in chapters():
+            started = time.monotonic()
+            result = execute(chapter, output / run / chapter.name, parameters)
+            done.append({"chapter": chapter.stem, "seconds": round(time.monotonic() - started, 1), "result": result})
+            print(f"{run:<18} {chapter.stem:<16} {done[-1]['seconds']:7.1f} s  {result}", flush=True)
+    finally:  # also when stopped: what is there is reported
+        left = [{"chapter": c.stem, "seconds": 0.0, "result": "not executed"} for c in chapters()[len(done) :]]
+        path = output / run / "report.md"
+        files.write_bytes(path, report(runs.make(run), done + left).encode())
+        print(f"report: {path}", flush=True)
+    return [c["chapter"] for c in done if c["result"] != "done"]
+
+
+def execute(chapter: Path, target: Path, parameters: dict) -> str:
+    """Run one notebook into another; returns "done" or what went wrong."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        pm.execute_notebook(chapter, target, parameters, progress_bar=False, cwd=chapter.parent, log_output=False)
+        return "done"
+    except pm.PapermillExecutionError as error:
+        return f"FAILED: {error.ename}: {error.evalue}"
+
+
+def reproduce_all(names: list[str], jobs: int, optional: bool) -> list[str]:
+    """Each run in a process of its own, `jobs` at a time, sharing the processors; returns those that failed."""
+    for name in names:
+        check_run(name)
+    threads = str(max(1, (os.cpu_count() or 1) // jobs))
+    environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} | os.environ
+    command = [sys.executable, "-m", "lib.reproduce", *(["--optional"] if optional else [])]
+
+    def start(name: str) -> int:
+        return subprocess.run([*command, name], cwd=runs.ROOT, env=environment).returncode
+
+    with ThreadPoolExecutor(jobs) as pool:
+        codes = list(pool.map(start, names))
+    for name, code in zip(names, codes, strict=True):
+        print(f"{name:<18} {'done' if code == 0 else 'FAILED'}")
+    return [name for name, code in zip(names, codes, strict=True) if code]
+
+
+def check_run(name: str):
+    """ValueError for a run that is not defined."""
+    if name not in runs.known():
+        raise unknown("run", name, runs.known())
 
 
 def check_parameters(chapter: Path, parameters: dict):
@@ -70,10 +106,25 @@ def check_parameters(chapter: Path, parameters: dict):
             raise unknown(f"parameter of {chapter.name}", name, sorted(assigned))
 
 
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(f"usage: python -m lib.reproduce RUN, where RUN is one of: {', '.join(runs.known())}")
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m lib.reproduce", description=__doc__.split("\n")[0])
+    parser.add_argument("runs", nargs="+", metavar="RUN", help=f"one or several of: {', '.join(runs.known())}")
+    parser.add_argument("--jobs", type=int, default=1, help="how many runs at a time (default: 1)")
+    parser.add_argument("--optional", action="store_true", help="also the stages that cost a training each")
+    options = parser.parse_args()
+    if options.jobs < 1:
+        parser.error(f"--jobs must be at least 1, got {options.jobs}")
     try:
-        sys.exit(len(reproduce(sys.argv[1])))
+        if len(options.runs) == 1:
+            return int(bool(reproduce(options.runs[0], optional=options.optional)))
+        return len(reproduce_all(options.runs, options.jobs, options.optional))
     except ValueError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,7 +8,6 @@ configuration, version of the stage's code, and the results it builds on.
     make(name)   the same object, which computes and stores what is missing when it is first asked for
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -17,7 +16,6 @@ import platform
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from importlib.metadata import version
@@ -28,9 +26,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import andc_study, cct, data, files, heads_study, measure, snp, stages, train
+from lib import cct, data, files, measure, snp, stages
+from lib.definition import Definition
 from lib.errors import StaleRun, unknown
-from lib.probes import Probe, ProbeRecipe
+from lib.probes import Probe
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "runs"
@@ -76,44 +75,6 @@ STAGES = {
 TABLES = {table: stage for stage, about in STAGES.items() for table in about.tables}
 
 
-@dataclasses.dataclass(frozen=True)
-class Definition:
-    """What `config.toml` says: data set, seed, network, how it and its probes are trained."""
-
-    data: str
-    seed: int
-    network: cct.Config
-    training: train.Recipe
-    probes: ProbeRecipe
-    heads: heads_study.Recipe
-    andc: andc_study.Recipe
-    scratch: andc_study.ScratchRecipe
-
-    @classmethod
-    def read(cls, path: Path) -> "Definition":
-        """ValueError that names the file and the key where something is unknown, missing or of the wrong kind.
-
-        A file with `base = "<name>"` takes from that run's configuration whatever it does not say itself.
-        """
-        try:
-            raw = tomllib.loads(path.read_text())
-            if base := raw.pop("base", None):
-                raw = tomllib.loads((path.parent.parent / base / path.name).read_text()) | raw
-            parts = {"network": cct.Config, "training": train.Recipe, "probes": ProbeRecipe}
-            parts |= {"heads": heads_study.Recipe, "andc": andc_study.Recipe, "scratch": andc_study.ScratchRecipe}
-            if extra := set(raw) - {"data", "seed", *parts}:
-                raise unknown("key", extra.pop(), ("data", "seed", *parts))
-            made = {}
-            for name, kind in parts.items():
-                known = [f.name for f in dataclasses.fields(kind)]
-                if extra := set(raw.get(name, {})) - set(known):
-                    raise unknown(f"key of [{name}]", extra.pop(), known)
-                made[name] = kind(**raw.get(name, {}))
-            return cls(str(raw["data"]), int(raw.get("seed", 0)), **made)
-        except (ValueError, TypeError, KeyError, FileNotFoundError) as error:
-            raise ValueError(f"{path}: {error}") from error
-
-
 def known() -> list[str]:
     """Names of the runs that are defined."""
     return sorted(p.parent.name for p in PUBLISHED.glob("*/config.toml"))
@@ -135,15 +96,21 @@ def make(name: str) -> "Run":
     return Run(name, compute=True)
 
 
+def published(name: str) -> "Run | None":
+    """The published result of a run, whatever MODUS_RUNS says; None if it is not complete and fresh."""
+    run = Run(name, compute=False, folder=PUBLISHED / name)
+    return run if all(run.has(stage) for stage, about in STAGES.items() if not about.optional) else None
+
+
 class Run:
     """A run's results; see `load` and `make`."""
 
-    def __init__(self, name: str, compute: bool):
+    def __init__(self, name: str, compute: bool, folder: Path | None = None):
         if name not in known():
             raise unknown("run", name, known())
         self.name = name
         self.compute = compute
-        self.folder = Path(os.environ.get("MODUS_RUNS") or PUBLISHED) / name
+        self.folder = folder or Path(os.environ.get("MODUS_RUNS") or PUBLISHED) / name
         self.definition = Definition.read(PUBLISHED / name / "config.toml")
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -220,14 +187,14 @@ class Run:
         """This run, and the runs that differ from it in nothing but the seed and have this stage's result."""
         self.require(stage)
         found = [self]
-        for name in known():
-            definition = Definition.read(PUBLISHED / name / "config.toml")
-            if name != self.name and dataclasses.replace(definition, seed=self.definition.seed) == self.definition:
-                with contextlib.suppress(StaleRun):
-                    other = Run(name, compute=False)
-                    other.require(stage)
-                    found.append(other)
+        for other in (Run(name, compute=False) for name in known() if name != self.name):
+            if self.same_but_seed(other) and other.has(stage):
+                found.append(other)
         return found
+
+    def same_but_seed(self, other: "Run") -> bool:
+        """Whether two runs are defined alike, seeds apart."""
+        return dataclasses.replace(other.definition, seed=self.definition.seed) == self.definition
 
     @cached_property
     def sites(self) -> list[str]:
@@ -284,6 +251,11 @@ class Run:
         if problem:
             self._make(stage)
         self._fresh.add(stage)
+
+    def has(self, stage: str) -> bool:
+        """Whether a stage's result is there and fresh; never computes."""
+        upstream = all(self.has(u) for u in STAGES[stage].upstream)
+        return upstream and self._problem(stage) is None
 
     def _problem(self, stage: str) -> str | None:
         entry = self.record["stages"].get(stage)
