@@ -19,7 +19,7 @@ def theme() -> alt.theme.ThemeConfig:
             "padding": 12,
             "view": {"continuousWidth": 460, "continuousHeight": 260, "stroke": None},
             "axis": {"labelFontSize": 12, "titleFontSize": 12, "gridColor": "#e8e8e8"},
-            "legend": {"labelFontSize": 12, "titleFontSize": 12},
+            "legend": {"labelFontSize": 12, "titleFontSize": 12, "orient": "bottom"},
             "title": {"fontSize": 14, "anchor": "start", "subtitleColor": "#555555"},
         }
     }

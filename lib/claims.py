@@ -96,7 +96,7 @@ def _pruning(run) -> dict[str, str]:
         f"{found.kept:.0%} of the feed-forward weights kept, retrained: {found.andc:.1%}; unpruned {found.dense:.1%},"
         f" permuted control {found.control:.1%}, by magnitude {found.magnitude:.1%}"
     )
-    verdict = f"{_verdict(not found.costs)}; the rule {found.against('control')} its control"
+    verdict = f"{_verdict(not found.costs)}; against its control {found.against('control')}"
     return _row("ANDC pruning does not affect the accuracy", "[5](05-pruning.ipynb)", text, verdict)
 
 

@@ -30,9 +30,9 @@ def head_map(counts: np.ndarray, names: list[str], title: str) -> alt.Chart:
         for i in known
     ]
     chosen = alt.selection_point(fields=["name"])
-    scale = alt.Scale(domain=[0, 1], range=["#ffffff", SIGNAL])
+    scale = alt.Scale(domain=[0, 1], range=["#ffffff", SIGNAL], interpolate="rgb")
     chart = (
-        alt.Chart(alt.InlineData(rows), width=700, height=26 * len(counts), title=title)
+        alt.Chart(alt.InlineData(rows), width=580, height=26 * len(counts), title=title)
         .mark_rect(stroke="#dddddd", strokeWidth=0.3)
         .encode(
             x=alt.X("name:N", title="label", sort=order, axis=alt.Axis(labels=False, ticks=False)),
@@ -96,14 +96,15 @@ def cooperation(table: pd.DataFrame, encoder: int) -> alt.Chart:
     long = part.melt(["head", "nodes"], list(names), "labels", "value")
     long["labels"] = long["labels"].map(names)
     anyone = part.drop_duplicates("nodes")[["nodes", "random_group"]].assign(labels=names["accuracy"])
-    base = alt.Chart(width=280, height=220)
+    base = alt.Chart(width=240, height=220)
     x = alt.X("nodes:Q", title="nodes that speak")
-    heads = base.mark_line(point=True).encode(
+    heads = base.mark_line(point=True).transform_filter("isValid(datum.value)").encode(
         x=x, y=alt.Y("value:Q", title="test accuracy", axis=alt.Axis(format="%")),
         color=alt.Color("head:N", scale=alt.Scale(range=HEADS)),
         tooltip=["head:N", "nodes:Q", alt.Tooltip("value:Q", format=".1%")],
     )  # fmt: skip
-    grey = base.mark_line(color=NEUTRAL, strokeDash=[4, 4]).encode(x=x, y="random_group:Q")
+    anyone_line = base.mark_line(color=NEUTRAL, strokeDash=[4, 4]).transform_filter("isValid(datum.random_group)")
+    grey = anyone_line.encode(x=x, y="random_group:Q")
     chart = alt.layer(heads, grey, data=pd.concat([long, anyone])).facet(
         alt.Column("labels:N", title=None, sort=list(names.values()))
     )
@@ -138,7 +139,7 @@ def partition(experts: dict[str, np.ndarray], names: list[str]) -> alt.Chart:
         for run, found in experts.items()
         for i, h in enumerate(found)
     ]
-    chart = alt.Chart(pd.DataFrame(rows), width=700, height=26 * len(experts)).mark_rect().encode(
+    chart = alt.Chart(pd.DataFrame(rows), width=560, height=26 * len(experts)).mark_rect().encode(
         x=alt.X("name:N", title="label", sort=order, axis=alt.Axis(labels=False, ticks=False)),
         y=alt.Y("run:N", title=None, sort=list(experts)),
         color=alt.Color("head:N", title="expert", scale=alt.Scale(range=HEADS)),

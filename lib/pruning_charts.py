@@ -14,6 +14,7 @@ METHODS = {  # method -> colour; the rule, its controls, and the criteria that l
     "activation": "#56b4e9",
     "gradient": "#cc79a7",
 }
+PANELS = ("linear1", "linear2", "classifier", "all", "none", "readout", "retrained", "scratch")
 
 
 def _colour(methods: list[str]) -> alt.Color:
@@ -37,7 +38,7 @@ def accuracy_by_kept(table: pd.DataFrame, dense: float, facet: str | None = None
     )
     chosen = alt.selection_point(fields=["method"], bind="legend")
     dim = alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.12))
-    base = alt.Chart(spread.reset_index(), width=width, height=240).encode(
+    points = alt.Chart(width=width, height=240).encode(
         x=alt.X("kept:Q", title="share of weights kept", axis=alt.Axis(format="%")),
         color=_colour(list(table["method"].unique())),
         opacity=dim,
@@ -47,14 +48,13 @@ def accuracy_by_kept(table: pd.DataFrame, dense: float, facet: str | None = None
         ],
     )  # fmt: skip
     axis = alt.Y("top1:Q", title="test accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False))
-    lines = base.mark_line(point=alt.OverlayMarkDef(size=40)).encode(y=axis)
-    bars = base.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q")
-    whole = base.mark_rule(strokeDash=[4, 4], color="#444444").encode(
-        y=alt.datum(dense), x=alt.Undefined, color=alt.Undefined, opacity=alt.Undefined, tooltip=alt.Undefined
-    )
-    chart = alt.layer(whole, bars, lines).add_params(chosen)
+    lines = points.mark_line(point=alt.OverlayMarkDef(size=40)).encode(y=axis)
+    bars = points.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q")
+    whole = alt.Chart().mark_rule(strokeDash=[4, 4], color="#444444").encode(y=alt.datum(dense))
+    chart = alt.layer(whole, bars, lines, data=spread.reset_index()).add_params(chosen)
     if facet:
-        chart = chart.facet(alt.Facet(f"{facet}:N", title=None, sort=None), columns=2)
+        order = [v for v in PANELS if v in set(table[facet])]
+        chart = chart.facet(alt.Facet(f"{facet}:N", title=None, sort=order), columns=2)
     return described(
         chart, "Test accuracy against the share of weights kept, one line a pruning method; dashed: nothing pruned"
     )
@@ -92,7 +92,7 @@ def by_label(table: pd.DataFrame) -> alt.Chart:
 def latency(table: pd.DataFrame) -> alt.Chart:
     """Time of a forward pass, dense network = 1; columns threshold, network, batch, ratio, milliseconds."""
     chart = alt.Chart(table[table["network"] != "dense"], width=110, height=200).mark_bar().encode(
-        x=alt.X("network:N", title=None, axis=alt.Axis(labelAngle=-40)),
+        x=alt.X("network:N", title=None, sort=["masked", "compacted", "csr"], axis=alt.Axis(labelAngle=-40)),
         y=alt.Y("ratio:Q", title="time, dense = 1"),
         color=alt.Color(
             "network:N",

@@ -67,19 +67,16 @@ class Verdict:
         return self.dense - self.andc > 2 * self.error
 
     def against(self, other: str) -> str:
-        """ "is better than", "is worse than" or "cannot be told from", by two standard errors, with the difference."""
+        """The difference to another method in points, and whether it is within two standard errors."""
         difference = self.andc - getattr(self, other)
-        if abs(difference) <= 2 * self.error:
-            return f"cannot be told ({100 * difference:+.1f} points) from"
-        return f"is {'better' if difference > 0 else 'worse'} ({100 * difference:+.1f} points) than"
+        return f"{100 * difference:+.1f} points{' (within chance)' if abs(difference) <= 2 * self.error else ''}"
 
     def sentence(self) -> str:
-        cost = f"costs {self.dense - self.andc:.1%}" if self.costs else "costs nothing that can be told from chance"
-        rival = f"The best other method is {self.best} ({self.best_accuracy:.1%})."
+        cost = f"costs {100 * (self.dense - self.andc):.1f} points" if self.costs else "costs nothing beyond chance"
         return (
             f"**Regime {self.regime}**, {self.kept:.0%} of the weights kept: ANDC {cost} ({self.dense:.1%} to"
-            f" {self.andc:.1%}). It {self.against('control')} its permuted control and {self.against('magnitude')}"
-            f" pruning by $|w|$. {rival}"
+            f" {self.andc:.1%}); against its permuted control {self.against('control')}, against $|w|$"
+            f" {self.against('magnitude')}. The best other method is {self.best} ({self.best_accuracy:.1%})."
         )
 
 
