@@ -8,15 +8,20 @@ function modusNodeExplorer(root, data) {
     <style>
       .node-explorer { border: 1px solid #9998; border-radius: 6px; padding: 0.8em; font-size: 0.9rem; }
       .node-explorer .controls, .node-explorer .panels { display: flex; flex-wrap: wrap; gap: 0.6em 1.2em; align-items: end; }
+      .node-explorer .panels { align-items: start; }
       .node-explorer label { display: flex; flex-direction: column; margin: 0; }
       .node-explorer select, .node-explorer input { font: inherit; max-width: 9em; }
       .node-explorer figure { margin: 0.6em 0 0; flex: 1 1 260px; max-width: 420px; }
       .node-explorer canvas { width: 100%; aspect-ratio: 1; background: #fff; border: 1px solid #9998; image-rendering: pixelated; }
       .node-explorer figcaption { color: inherit; text-align: left; }
       .node-explorer output { display: block; min-height: 1.5em; }
+      .node-explorer figure.map { flex-basis: 300px; } .node-explorer canvas[name=map] { cursor: pointer; aspect-ratio: 3 / 2; image-rendering: auto; }
+      .node-explorer button { font: inherit; color: inherit; background: none; border: 0; padding: 0 0.3em 0 0; text-decoration: underline; cursor: pointer; }
+      .node-explorer [name=nodes] { max-height: 12em; overflow-y: auto; }
       .node-explorer .key { display: inline-block; width: 0.8em; height: 0.8em; margin: 0 0.3em; }
     </style>
     <div class="controls">
+      <label>label of interest <select name="label"><option value="-1">none</option>${data.labels.map((n, i) => `<option value="${i}"></option>`).join("")}</select></label>
       <label>encoder <select name="encoder">${encoders.map((e) => `<option>${e}</option>`).join("")}</select></label>
       <label>place <select name="place">${places.map((p) => `<option>${p}</option>`).join("")}</select></label>
       <label>node <input name="node" type="number" min="0" step="1" value="0"></label>
@@ -25,6 +30,12 @@ function modusNodeExplorer(root, data) {
         <input name="threshold" type="range" min="0" max="0.95" step="0.05"></label>
     </div>
     <output name="statistics" aria-live="polite"></output>
+    <div class="panels">
+      <figure class="map"><canvas name="map" role="img" width="600" height="400"></canvas>
+        <figcaption>All nodes of the site: labels recognised (across) and ones of noise (up). Click one.
+          <span class="key" style="background:#111"></span>this node <span class="key" style="background:${SIGNAL}"></span>recognises the label of interest</figcaption></figure>
+      <figure><figcaption name="nodes"></figcaption></figure>
+    </div>
     <div class="panels">
       <figure><canvas name="left" role="img" width="${K * 4}" height="${K * 4}"></canvas>
         <figcaption>Labels in their order. Rows: true label; columns: output unit.</figcaption></figure>
@@ -36,8 +47,9 @@ function modusNodeExplorer(root, data) {
     <output name="clusters"></output>`;
 
   const part = (name) => root.querySelector(`[name=${name}]`);
-  const controls = ["encoder", "place", "node", "view", "threshold"].map(part);
-  const [encoder, place, node, view, threshold] = controls;
+  const controls = ["encoder", "place", "node", "view", "threshold", "label"].map(part);
+  const [encoder, place, node, view, threshold, label] = controls;
+  data.labels.forEach((name, i) => (label.options[i + 1].textContent = name));
   encoder.value = encoders[encoders.length - 1];
   threshold.value = data.threshold;
   const unpacked = {};
@@ -79,6 +91,65 @@ function modusNodeExplorer(root, data) {
     return `rgba(${c.join(",")},${Math.min(1, Math.abs(value))})`;
   }
 
+  // of every node of a site: how many labels it recognises, its ones of noise, and its normalised diagonal
+  let census = { key: "" };
+  function count(name, t) {
+    const key = `${name} ${t}`;
+    if (census.key === key) return census;
+    const nodes = site(name)[0].unit.length, found = [];
+    for (let n = 0; n < nodes; n++) {
+      const V = field(name, n), largest = V.reduce((a, b) => Math.max(a, b)), B = V.map((v) => (largest > 0 && v / largest > t ? 1 : 0));
+      const groups = clusters(B);
+      found.push({ labels: groups.reduce((a, c) => a + c.length, 0), noise: B.reduce((a, b) => a + b, 0) - groups.reduce((a, c) => a + c.length ** 2, 0),
+        diagonal: [...Array(K).keys()].map((i) => (largest > 0 ? V[i * K + i] / largest : 0)) });
+    }
+    return (census = { key, found });
+  }
+  function map(name, t, chosen) {
+    const { found } = count(name, t), canvas = part("map"), g = canvas.getContext("2d"), i = Number(label.value);
+    const right = Math.max(1, ...found.map((f) => f.labels)), top = Math.max(1, ...found.map((f) => f.noise)), pad = 44;
+    census.at = found.map((f) => [pad + (f.labels / right) * (canvas.width - 2 * pad), canvas.height - pad - (f.noise / top) * (canvas.height - 2 * pad)]);
+    g.clearRect(0, 0, canvas.width, canvas.height);
+    g.fillStyle = "#444"; g.font = "16px sans-serif"; g.strokeStyle = "#bbb";
+    g.strokeRect(pad, pad, canvas.width - 2 * pad, canvas.height - 2 * pad);
+    g.fillText("0", pad - 4, canvas.height - 20); g.fillText(`${right} labels`, canvas.width - 2 * pad, canvas.height - 20); g.fillText(`${top} ones of noise`, pad, pad - 12);
+    const draw = (n, colour, r) => { g.fillStyle = colour; g.beginPath(); g.arc(...census.at[n], r, 0, 7); g.fill(); };
+    found.forEach((f, n) => draw(n, i >= 0 && f.diagonal[i] > t ? SIGNAL : "#8888", 5));
+    draw(chosen, "#111", 8);
+    canvas.setAttribute("aria-label", `Nodes of ${name} by labels recognised and noise; node ${chosen} has ${found[chosen].labels} and ${found[chosen].noise}`);
+    const speak = i < 0 ? [] : found.map((f, n) => [f.diagonal[i], n]).filter(([v]) => v > t).sort((a, b) => b[0] - a[0]);
+    part("nodes").textContent = i < 0 ? "Choose a label of interest to see which nodes recognise it." : `${speak.length} of ${found.length} nodes of ${name} recognise ${data.labels[i]}, most clearly first (value on the diagonal): `;
+    for (const [v, n] of speak) {
+      const button = document.createElement("button");
+      button.textContent = `${n} (${v.toFixed(2)})`;
+      button.addEventListener("click", () => choose(n));
+      part("nodes").append(button);
+    }
+    root.dataset.nodes = JSON.stringify(speak.map(([, n]) => n));
+  }
+  function choose(n) {
+    node.value = n;
+    changed();
+  }
+  function remember() {
+    history.replaceState(null, "", `#${root.id}:${controls.map((c) => `${c.name}=${encodeURIComponent(c.value)}`).join("&")}`);
+  }
+  function recall() {
+    const [id, text] = decodeURI(location.hash.slice(1)).split(":");
+    if (id !== root.id || !text) return;
+    for (const [name, value] of new URLSearchParams(text)) {
+      const control = controls.find((c) => c.name === name), before = control && control.value;
+      if (!control) continue;
+      control.value = value;
+      if (control.value === "") control.value = before; // no such option, or no number
+    }
+    root.scrollIntoView();
+  }
+  function changed() {
+    update();
+    remember();
+  }
+
   let state;
   function update() {
     const name = `${encoder.value}.${place.value}`, t = Number(threshold.value), count = site(name)[0].unit.length;
@@ -104,6 +175,7 @@ function modusNodeExplorer(root, data) {
     part("clusters").textContent = found.map((c) => c.map((i) => data.labels[i]).join(", ")).join(" | ");
     part("left").setAttribute("aria-label", `${view.value} of node ${n} at ${name}`);
     part("right").setAttribute("aria-label", `${found.length} clusters of node ${n} at ${name}`);
+    map(name, t, n);
     root.dataset.clusters = JSON.stringify(found);
     state = { V, S, natural, order, kind };
   }
@@ -113,8 +185,15 @@ function modusNodeExplorer(root, data) {
     const colour = state.kind(i, j), what = colour === SIGNAL ? ", in a cluster" : colour === NOISE ? ", noise" : "";
     part("pointer").textContent = `true label ${data.labels[i]}, output ${data.labels[j]}: field ${state.V[i * K + j].toPrecision(3)}, normalised ${state.S[i * K + j].toFixed(2)}${what}`;
   }
-  controls.forEach((c) => c.addEventListener("input", update));
+  controls.forEach((c) => c.addEventListener("input", changed));
+  part("map").addEventListener("click", (event) => {
+    const canvas = event.target, box = canvas.getBoundingClientRect();
+    const x = ((event.clientX - box.left) / box.width) * canvas.width, y = ((event.clientY - box.top) / box.height) * canvas.height;
+    choose(census.at.reduce((best, [a, b], n) => { const d = (a - x) ** 2 + (b - y) ** 2; return d < best[0] ? [d, n] : best; }, [Infinity, 0])[1]);
+  });
+  addEventListener("hashchange", () => { recall(); update(); });
   part("left").addEventListener("pointermove", (e) => point(e, state.natural));
   part("right").addEventListener("pointermove", (e) => point(e, state.order));
+  recall();
   update();
 }

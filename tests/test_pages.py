@@ -10,10 +10,11 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
-from lib import runs, snp
+from lib import heads, runs, snp
 
 ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
@@ -127,3 +128,41 @@ def test_the_explorer_names_the_labels_under_the_pointer(visit):
 
 def test_the_live_explorer_is_not_shown_where_no_kernel_is(html):
     assert "NodeExplorer(children" not in (html / "book/03-nodes.html").read_text(encoding="utf-8")
+
+
+def test_the_node_explorer_finds_nodes_by_label_and_by_the_map(visit):
+    page = visit("book/03-nodes")
+    root = page.locator(".node-explorer")
+    run = runs.load(root.get_attribute("id").removeprefix("node-explorer-"))
+    root.locator("[name=encoder]").select_option("2")
+    root.locator("[name=place]").select_option("ff")
+    root.locator("[name=label]").select_option("5")
+    expected = np.flatnonzero(snp.recognised(run.fields("2.ff"))[:, 5])
+    assert sorted(json.loads(root.get_attribute("data-nodes"))) == expected.tolist()
+    root.locator("[name=nodes] button").last.click()
+    assert int(root.locator("[name=node]").input_value()) in expected
+    before = root.locator("[name=node]").input_value()
+    root.locator("canvas[name=map]").click(position={"x": 30, "y": 150})
+    assert root.locator("[name=node]").input_value() != before
+    shared, node = page.url, root.locator("[name=node]").input_value()
+    page.goto("about:blank")
+    page.goto(shared)
+    assert page.locator(".node-explorer [name=node]").input_value() == node
+    assert page.locator(".node-explorer [name=place]").input_value() == "ff"
+
+
+def test_the_head_explorer_counts_what_the_library_counts(visit):
+    page = visit("book/06-heads")
+    root = page.locator(".head-explorer")
+    run = runs.load(root.get_attribute("id").removeprefix("head-explorer-"))
+    for encoder, threshold in ((1, 0.3), (2, 0.55)):
+        root.locator("[name=encoder]").select_option(str(encoder - 1))
+        root.locator("[name=threshold]").fill(str(threshold))
+        counts = heads.diagonal_counts(run.fields(f"{encoder}.mha"), run.definition.network.heads, threshold)
+        assert json.loads(root.get_attribute("data-counts")) == counts.tolist()
+    root.locator("canvas[name=map]").click(position={"x": 40, "y": 4})
+    assert root.locator("[name=head]").input_value() == "0"
+    label = root.locator("[name=label]").input_value()
+    page.reload()
+    assert page.locator(".head-explorer [name=label]").input_value() == label
+    assert page.locator(".head-explorer [name=encoder]").input_value() == "1"

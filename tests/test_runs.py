@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from conftest import tiny_images
-from lib import data, files, reproduce, runs
+from lib import compare, data, files, report, reproduce, runs
 from lib.errors import StaleRun
 
 CONFIG = """
@@ -105,6 +105,38 @@ def test_incomplete_and_damaged_runs_are_refused(folder):
     (folder / "run.json").write_text("{")
     with pytest.raises(StaleRun, match="run.json is damaged"):
         runs.load("tiny")
+
+
+def test_a_report_compares_a_run_with_the_published_one(folder, monkeypatch, tmp_path):
+    runs.make("tiny").require("andc"), runs.make("tiny").require("heads")
+    monkeypatch.setenv("MODUS_RUNS", str(tmp_path / "again"))
+    again = runs.make("tiny")
+    chapters = [{"chapter": "01-network", "seconds": 1.0, "result": "done"}]
+    assert "no result of stage train, probes, fields, heads, andc" in report.report(again, chapters)
+    again.require("andc"), again.require("heads")
+    text = report.report(again, chapters)
+    assert "All chapters were executed" in text and "All are within their tolerance" in text
+    table = compare.compare(again, runs.published("tiny"))
+    assert table["same"].all() and "test_accuracy" in set(table["number"])
+    record = json.loads((again.folder / "run.json").read_text())
+    record["stages"]["train"]["results"]["test_accuracy"] += 0.5
+    files.write_json(again.folder / "run.json", record)
+    text = report.report(runs.make("tiny"), [*chapters, {"chapter": "02", "seconds": 0.0, "result": "FAILED: oops"}])
+    assert "Outside their tolerance: test_accuracy" in text and "Failed: 02" in text
+
+
+def test_seeds_are_runs_that_differ_in_nothing_else(folder):
+    for name, text in (("tiny-s1", 'base = "tiny"\nseed = 1\n'), ("other", CONFIG.replace("heads = 2", "heads = 4"))):
+        (folder.parent / name).mkdir()
+        (folder.parent / name / "config.toml").write_text(text)
+    run = runs.make("tiny")
+    assert [r.name for r in run.seeds("train")] == ["tiny"]
+    for name in ("tiny-s1", "other"):
+        runs.make(name).require("train")
+    assert [r.name for r in run.seeds("train")] == ["tiny", "tiny-s1"]
+    (folder.parent / "other" / "config.toml").write_text('base = "nothing"\n')
+    with pytest.raises(ValueError, match="No such file"):
+        runs.make("other")
 
 
 def test_unknown_names_list_the_known(folder):
