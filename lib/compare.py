@@ -44,7 +44,7 @@ def compare(made: runs.Run, published: runs.Run) -> pd.DataFrame:
                 "made": here[name],
                 "difference": difference,
                 "tolerance": tolerance,
-                "same": bool(abs(difference) <= tolerance) or bool(np.isnan(value) and np.isnan(here[name])),
+                "same": bool(np.isclose(here[name], value, rtol=0, atol=tolerance, equal_nan=True)),
             }
         )
     return pd.DataFrame(rows)
