@@ -176,3 +176,23 @@ def node_steps(field: np.ndarray, labels: list[str], threshold: float = snp.THRE
 def described(chart, text: str):
     """The chart with a text alternative, which Vega puts into the page as the drawing's aria-label."""
     return chart.properties(description=text)
+
+
+def pixels(image: np.ndarray, title: str, size: int = 200) -> alt.Chart:
+    """An image uint8 (H, W, 3), one mark a pixel."""
+    rows = [{"x": x, "y": y, "c": "#{:02x}{:02x}{:02x}".format(*image[y, x])} for y, x in np.ndindex(image.shape[:2])]
+    chart = alt.Chart(alt.InlineData(rows), width=size, height=size, title=title).mark_rect()
+    return chart.encode(x=alt.X("x:O", axis=None), y=alt.Y("y:O", axis=None), color=alt.Color("c:N", scale=None))
+
+
+def speakers(image: np.ndarray, parts: np.ndarray, label: str, most: int = 12) -> alt.Chart:
+    """An image beside the nodes that add most to one output, for or against; parts: (nodes,)."""
+    nodes = np.argsort(-np.abs(parts))[:most]
+    rows = pd.DataFrame({"node": [str(n) for n in nodes], "part": parts[nodes]})
+    bars = alt.Chart(rows, width=260, height=200, title=f"nodes that speak for or against {label}").mark_bar().encode(
+        x=alt.X("part:Q", title="field"),
+        y=alt.Y("node:N", sort=None),
+        color=alt.when(alt.datum.part > 0).then(alt.value(SIGNAL)).otherwise(alt.value(NOISE)),
+        tooltip=["node:N", alt.Tooltip("part:Q", format=".3f")],
+    )  # fmt: skip
+    return described(pixels(image, "image") | bars, f"An image, and the nodes that add most to the output {label}")

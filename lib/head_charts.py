@@ -4,7 +4,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.charts import NEUTRAL, NOISE, SIGNAL, described
+from lib.charts import NEUTRAL, NOISE, SIGNAL, described, pixels
 from lib.heads import shares
 
 HEADS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#444444"]
@@ -150,13 +150,10 @@ def partition(experts: dict[str, np.ndarray], names: list[str]) -> alt.Chart:
 
 def attention(image: np.ndarray, received: np.ndarray) -> alt.Chart:
     """An image uint8 (H, W, 3) beside the attention its tokens receive, (side, side); white: most."""
-    size = image.shape[0]
-    pixels = [{"x": x, "y": y, "c": "#{:02x}{:02x}{:02x}".format(*image[y, x])} for y, x in np.ndindex(image.shape[:2])]
     tokens = [{"x": x, "y": y, "v": float(received[y, x])} for y, x in np.ndindex(received.shape)]
     axes = {"x": alt.X("x:O", axis=None), "y": alt.Y("y:O", axis=None)}
-    left = alt.Chart(alt.InlineData(pixels), width=200, height=200, title=f"image, {size} pixels").mark_rect()
     right = alt.Chart(alt.InlineData(tokens), width=200, height=200, title="attention received").mark_rect()
-    chart = left.encode(**axes, color=alt.Color("c:N", scale=None)) | right.encode(
+    chart = pixels(image, "image") | right.encode(
         **axes, color=alt.Color("v:Q", title="weight", scale=alt.Scale(scheme="greys", reverse=True)), tooltip=["v:Q"]
     )
     return described(chart, "An image beside the attention that each of its tokens receives from a head")

@@ -1,12 +1,18 @@
 """Charts and explorers: each makes a valid chart, and the live explorer follows its controls."""
 
+import io
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
 
-from lib import charts, explore, snp
+from conftest import tiny_config, tiny_images
+from lib import cct, charts, data, explore, explore_heads, explore_image, head_charts, heads, pruning_charts, snp
+from lib.definition import Definition
+from lib.probes import Probe
 
 
 class FewNodes:
@@ -76,3 +82,88 @@ def test_label_names_cannot_break_out_of_the_script(name):
     run = FewNodes()
     run.label_names = (name, *run.label_names[1:])
     assert explore.page(run).data.count("</script>") == 1
+
+
+class WithNetwork(FewNodes):
+    """A run with a network, 2 encoders of 2 heads, 5 labels, without any stored table."""
+
+    label_names = tuple("abcde")
+    device = "cpu"
+    definition = Definition("tiny", 0, tiny_config(), None, None, None, None, None)
+
+    def __init__(self):
+        torch.manual_seed(0)
+        self.built = cct.CCT(tiny_config()).eval()
+        self.sites = self.built.sites
+
+    def network(self):
+        return self.built
+
+    def probe(self, site):
+        torch.manual_seed(1)
+        return Probe(self.built.width(site), 5)
+
+    def class_means(self, site, split="test", silencing="readout"):
+        return np.random.default_rng(self.sites.index(site)).normal(size=(5, self.built.width(site)))
+
+    def weight(self, site):
+        return self.class_means(site) + 0.1
+
+
+def test_the_image_explorer_shows_what_each_node_adds():
+    run, images = WithNetwork(), tiny_images(split="test")
+    explorer = explore_image.ImageExplorer(run, images)
+    explorer.site.value, explorer.image.value = "1.ff", 7
+    x = data.normalise(images.images[7:8], images.mean, images.std)
+    fields = run.probe("1.ff")(run.network().activations(x, ["1.ff"])["1.ff"]).detach().numpy()[0]
+    np.testing.assert_allclose(explorer.parts.sum(0), fields, atol=1e-5)
+    assert explorer.answer[0] == "abcde"[fields.argmax()]
+    before = explorer.parts
+    file = io.BytesIO()
+    Image.fromarray(np.full((20, 30, 3), 200, np.uint8)).save(file, "PNG")
+    explorer.show(file.getvalue())
+    assert explorer.own.shape == (8, 8, 3) and not np.allclose(before, explorer.parts)
+    assert len(explorer.picture.outputs) == 1
+
+
+def test_the_live_head_explorer_follows_its_controls():
+    run, images = WithNetwork(), tiny_images(split="test")
+    explorer = explore_heads.HeadExplorer(run, images)
+    explorer.encoder.value, explorer.threshold.value, explorer.head.value, explorer.label.value = 1, 0.5, 2, 3
+    assert np.array_equal(explorer.counts, heads.diagonal_counts(run.fields("1.mha"), 2, 0.5))
+    assert explorer.attention.shape == (4, 4) and explorer.attention.sum() == pytest.approx(1, abs=1e-4)
+    assert len(explorer.picture.outputs) == 2
+    assert explore_heads.HeadExplorer(run).attention is None
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.05, 0.3, 0.55, 0.95])
+def test_the_page_decides_on_thresholds_as_the_library_does(threshold):
+    run = WithNetwork()
+    packed = explore_heads.diagonal(run, "1.mha")
+    assert np.array_equal(packed > round(200 * threshold), snp.recognised(run.fields("1.mha"), threshold))
+
+
+def test_charts_of_pruning_and_heads_are_valid():
+    pruned = pd.DataFrame(
+        {"kept": [0.5, 1.0], "top1": [0.3, 0.4], "method": ["andc", "random"], "threshold": [0.3, 0.1]}
+    )
+    gains = pd.DataFrame({"kept": [0.5], "gain": [0.1], "seed": [0], "reading": ["diagonal"], "threshold": [0.3]})
+    timed = pd.DataFrame({"threshold": [0.3], "network": ["csr"], "batch": [1], "ratio": [1.5], "milliseconds": [2.0]})
+    joined = pd.DataFrame({"encoder": [1], "head": [1], "nodes": [1], "accuracy": [0.1], "expert_accuracy": [0.2]})
+    names = [f"{p}{c}" for p in ("", "untrained_", "shuffled_") for c in ("observed", "null_mean", "null_std", "z")]
+    names += ["rotated_mean", "mixed_mean", "damage_rho", "damage_low", "damage_high", "damage_p"]
+    encoders = pd.DataFrame({"encoder": [1, 2], **{name: [0.1, 0.2] for name in names}})
+    made = [
+        pruning_charts.accuracy_by_kept(pruned, 0.4),
+        pruning_charts.accuracy_by_kept(pruned.assign(regime="none"), 0.4, "regime"),
+        pruning_charts.gain_over_control(gains, "reading", "reading"),
+        pruning_charts.by_label(pd.DataFrame({"name": ["a"], "dense": [0.5], "pruned": [0.4]})),
+        pruning_charts.latency(timed),
+        head_charts.head_map(np.array([[1, 0], [2, 0]]), ["a", "b"], "map"),
+        head_charts.against_chance(encoders),
+        head_charts.rotations(encoders),
+        head_charts.removal(encoders),
+        head_charts.cooperation(joined.assign(random_group=0.1), 1),
+        head_charts.partition({"one": np.array([0, 1]), "two": np.array([1, 1])}, ["a", "b"]),
+    ]
+    assert all(chart.to_dict()["description"] for chart in made)
