@@ -23,8 +23,8 @@ def contributions(run, site: str, image: np.ndarray, mean: tuple, std: tuple) ->
 class ImageExplorer(widgets.VBox):
     """Pick a test image or upload one; see the probe's answer and the nodes that speak for and against a label.
 
-    Its controls are attributes (`site`, `image`, `label`, `upload`), so that code can drive it; what it shows is in `parts`
-    (nodes, K) and `answer` (names of the five labels with the largest fields).
+    Its controls are attributes (`site`, `image`, `label`, `upload`), so that code can drive it; what it shows is in
+    `parts` (nodes, K) and `answer` (names of the five labels with the largest fields).
     """
 
     def __init__(self, run, images):
@@ -66,8 +66,7 @@ class ImageExplorer(widgets.VBox):
         self.answer = [names[i] for i in best]
         label = best[0] if self.label.value < 0 else self.label.value
         known = "" if self.own is not None else f"Label: {names[self.images.labels[self.image.value]]}. "
-        self.words.value = (
-            f"{known}The probe at {self.site.value} says {', '.join(f'{names[i]} ({fields[i]:.2f})' for i in best)}."
-        )
+        told = ", ".join(f"{names[i]} ({fields[i]:.2f})" for i in best)
+        self.words.value = f"{known}The probe at {self.site.value} says {told}."
         self.picture.outputs = ()
         self.picture.append_display_data(charts.speakers(shown, self.parts[:, label], names[label]))

@@ -59,6 +59,17 @@ def polarisation(counts: np.ndarray) -> np.ndarray:
     return (shares(counts).max(-2) - 1 / H) / (1 - 1 / H)
 
 
+def strongest(counts: np.ndarray, most: int = 6) -> list[list[int]]:
+    """For each head the labels of which it has the largest share, (heads, K) counts -> lists of at most `most` labels.
+
+    Only labels of which it has the most nodes; those with more nodes first where shares are equal.
+    """
+    share = np.nan_to_num(shares(counts.astype(float)))
+    owner = share.argmax(0)
+    order = np.lexsort((-counts.sum(0), -share.max(0)))
+    return [[int(i) for i in order if owner[i] == h and counts[h, i]][:most] for h in range(len(counts))]
+
+
 def permutation_test(
     fields: np.ndarray, heads: int, threshold: float = snp.THRESHOLD, permutations: int = 1000, seed: int = 0
 ) -> PermutationTest:

@@ -68,6 +68,12 @@ def test_shares_are_those_of_the_label():
     assert found[:, 0].tolist() == [0.75, 0.25] and np.isnan(found[:, 1]).all()
 
 
+def test_the_strongest_labels_of_a_head_are_its_own():
+    counts = np.array([[5, 1, 2, 0], [5, 1, 0, 0], [0, 1, 0, 0]])
+    assert heads.strongest(counts) == [[2, 0, 1], [], []]
+    assert heads.strongest(counts, 1) == [[2], [], []]
+
+
 @pytest.mark.parametrize("groups", [1, 4])
 def test_a_rotation_keeps_the_field_of_each_group(groups):
     random = np.random.default_rng(0)
