@@ -99,14 +99,24 @@ def layer_mask(
     return mask(inputs.label_sets(threshold), outputs.label_sets(threshold) if outputs else every, overlap)
 
 
-def require_weights(masks: Mapping[str, np.ndarray], threshold: float) -> Mapping[str, np.ndarray]:
-    """Returns the masks; ValueError that names the layers which they leave without any weight."""
-    if empty := [name for name, kept in masks.items() if not kept.any()]:
+def masks(
+    layers: Mapping[str, Layer],
+    nodes: Mapping[str, Nodes],
+    threshold: float = snp.THRESHOLD,
+    reading: str = "diagonal",
+    weights: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Masks of several layers by name, ready for `masked.apply`; arguments as of `layer_mask`.
+
+    Raises ValueError that names the layers which the threshold leaves without any weight.
+    """  # fmt: skip
+    found = {n: layer_mask(layer, nodes, threshold, reading, (weights or {}).get(n)) for n, layer in layers.items()}
+    if empty := [name for name, kept in found.items() if not kept.any()]:
         raise ValueError(
             f"at threshold {threshold} no weight is left in {', '.join(empty)}: lower the threshold or leave these"
             " layers out"
         )
-    return masks
+    return found
 
 
 def _at(nodes: Mapping[str, Nodes], site: str) -> Nodes:

@@ -69,6 +69,11 @@ def test_every_reading_follows_its_sentence():
         assert kept("signed", weight=weight)[j, i] == agrees
 
 
+def test_masks_of_several_layers_are_those_of_each():
+    found = andc.masks({"1.linear2": LAYER}, SITES, 0.4)
+    assert list(found) == ["1.linear2"] and np.array_equal(found["1.linear2"], kept("diagonal", 0.4))
+
+
 def test_a_classifier_keeps_the_weights_to_the_labels_of_each_node():
     layer = Layer("classifier", "1.ff", None)
     sets = SITES["1.ff"].label_sets(0.3)
@@ -85,8 +90,10 @@ def test_what_cannot_be_masked_is_refused():
         kept("diagonals")
     with pytest.raises(ValueError, match=r"needs the nodes of site 1\.ff, which were not measured"):
         andc.layer_mask(LAYER, {"1.ff_hidden": nodes(9, 0)}, 0.3)
-    with pytest.raises(ValueError, match=r"at threshold 0.9 no weight is left in 2\.linear1"):
-        andc.require_weights({"1.linear1": np.ones((2, 2), bool), "2.linear1": np.zeros((2, 2), bool)}, 0.9)
+    silent = andc.Nodes(-np.ones((K, 5)), np.ones((K, 5)))
+    layers = {"1.linear2": LAYER, "2.linear2": Layer("", "1.ff_hidden", "2.ff")}
+    with pytest.raises(ValueError, match=r"at threshold 0.3 no weight is left in 2\.linear2: lower the threshold"):
+        andc.masks(layers, SITES | {"2.ff": silent})
     with pytest.raises(ValueError, match=r"threshold must lie in \[0, 1\)"):
         kept("diagonal", 1.5)
 

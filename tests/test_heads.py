@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from lib import heads, heads_study, snp
+from conftest import tiny_config, tiny_images
+from lib import cct, heads, heads_study, measure, snp
+from lib.probes import Probe
 
 K = 12
 
@@ -30,6 +32,22 @@ def test_planted_experts_are_fully_polarised_and_pass_the_test():
     assert np.nanmin(heads.polarisation(counts)) == 1
     found = heads.permutation_test(fields, 4)
     assert found.observed == pytest.approx(1) and found.p == pytest.approx(1 / 1001) and found.z > 5
+
+
+def test_a_network_with_planted_experts_is_polarised_and_one_without_is_not():
+    torch.manual_seed(0)
+    network = cct.CCT(tiny_config(width=32, heads=4, stem_widths=(32,), classes=K)).eval()
+    images, generator = tiny_images(120, classes=K), torch.Generator().manual_seed(0)
+    probe = Probe(32, K).requires_grad_(False)
+    probe.weight.normal_(generator=generator)
+    plain = measure.measure(network, {"2.mha": probe}, images).class_means["2.mha"]
+    assert heads.permutation_test(snp.node_fields(plain, probe.weight.numpy()), 4).p > 0.01
+    own = torch.arange(K)[:, None] // 3 == torch.arange(32) // 8  # head h speaks for labels 3h to 3h + 2 only
+    probe.weight.mul_(own)
+    means = measure.measure(network, {"2.mha": probe}, images).class_means["2.mha"]
+    planted = snp.node_fields(means, probe.weight.numpy())
+    assert np.nanmin(heads.polarisation(heads.diagonal_counts(planted, 4))) == pytest.approx(1)
+    assert heads.permutation_test(planted, 4).p < 0.01
 
 
 def test_heads_without_structure_do_not_pass_though_their_polarisation_is_not_zero():
