@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -66,14 +67,16 @@ class Journal:
 
     def __init__(self, path: Path, inputs: str):
         self.path, self.found = path, {}
+        self.seconds, self._since = 0.0, time.monotonic()  # spent on all results, also by processes that were stopped
         lines = path.read_text().splitlines() if path.exists() else []
         whole = [line for line in lines if _is_json(line)]
         if not whole or json.loads(whole[0]) != inputs:
             whole = [json.dumps(inputs)]
         write_bytes(path, ("\n".join(whole) + "\n").encode())
         for line in whole[1:]:
-            key, value = json.loads(line)
+            key, value, seconds = json.loads(line)
             self.found[self._name(key)] = value
+            self.seconds += seconds
 
     def __contains__(self, key: dict) -> bool:
         return self._name(key) in self.found
@@ -82,8 +85,11 @@ class Journal:
         return self.found[self._name(key)]
 
     def add(self, key: dict, value: object):
+        now = time.monotonic()
+        spent, self._since = now - self._since, now
+        self.seconds += spent
         with open(self.path, "a") as file:
-            file.write(json.dumps([key, value]) + "\n")
+            file.write(json.dumps([key, value, round(spent, 3)]) + "\n")
             file.flush()
             os.fsync(file.fileno())
         self.found[self._name(key)] = value

@@ -7,7 +7,7 @@ function modusHeadExplorer(root, data) {
 
   root.innerHTML = `
     <style>
-      .head-explorer { border: 1px solid #9998; border-radius: 6px; padding: 0.8em; font-size: 0.9rem; }
+      .head-explorer { border: 1px solid #9998; border-radius: 6px; padding: 0.8em; font-size: 0.9rem; text-align: left; }
       .head-explorer .controls, .head-explorer .panels { display: flex; flex-wrap: wrap; gap: 0.6em 1.6em; align-items: end; }
       .head-explorer .panels { align-items: start; margin-top: 0.8em; }
       .head-explorer .panels > div { flex: 1 1 300px; min-width: 0; }

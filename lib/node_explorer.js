@@ -6,7 +6,7 @@ function modusNodeExplorer(root, data) {
 
   root.innerHTML = `
     <style>
-      .node-explorer { border: 1px solid #9998; border-radius: 6px; padding: 0.8em; font-size: 0.9rem; }
+      .node-explorer { border: 1px solid #9998; border-radius: 6px; padding: 0.8em; font-size: 0.9rem; text-align: left; }
       .node-explorer .controls, .node-explorer .panels { display: flex; flex-wrap: wrap; gap: 0.6em 1.2em; align-items: end; }
       .node-explorer .panels { align-items: start; }
       .node-explorer label { display: flex; flex-direction: column; margin: 0; }
@@ -18,7 +18,7 @@ function modusNodeExplorer(root, data) {
       .node-explorer figure.map { flex-basis: 300px; } .node-explorer canvas[name=map] { cursor: pointer; aspect-ratio: 3 / 2; image-rendering: auto; }
       .node-explorer button { font: inherit; color: inherit; background: none; border: 0; padding: 0 0.3em 0 0; text-decoration: underline; cursor: pointer; }
       .node-explorer [name=nodes] { max-height: 12em; overflow-y: auto; }
-      .node-explorer .key { display: inline-block; width: 0.8em; height: 0.8em; margin: 0 0.3em; }
+      .node-explorer .key { display: inline-block; width: 0.8em; height: 0.8em; margin: 0 0.3em; border: 1px solid #9998; }
     </style>
     <div class="controls">
       <label>label of interest <select name="label"><option value="-1">none</option>${data.labels.map((n, i) => `<option value="${i}"></option>`).join("")}</select></label>

@@ -95,7 +95,8 @@ def prune(run) -> Made:
     tensors = {"class_means": torch.from_numpy(readout.class_means), "weight": torch.from_numpy(readout.weight)}
     files.write_tensors(run.folder / "readout.safetensors", tensors)
     journal.path.unlink()
-    return Made([f"{name}.csv" for name in tables] + ["readout.safetensors"], {"andc_networks": len(rows)})
+    names = [f"{name}.csv" for name in tables] + ["readout.safetensors"]
+    return Made(names, {"andc_networks": len(rows)}, {"seconds": journal.seconds})
 
 
 def train_pruned(run) -> Made:
@@ -107,7 +108,7 @@ def train_pruned(run) -> Made:
     columns = [*andc_study.KEY, "kept", "top1", "top5", "images", "empty"]
     files.write_table(run.folder / "scratch.csv", pd.DataFrame(rows, columns=columns))
     journal.path.unlink()
-    return Made(["scratch.csv"], {"scratch_networks": len(rows)})
+    return Made(["scratch.csv"], {"scratch_networks": len(rows)}, {"seconds": journal.seconds})
 
 
 def _study(run, readout: andc.Nodes) -> andc_study.Study:
