@@ -22,6 +22,7 @@ import numpy as np
 from lib import andc, baselines, masked, train
 from lib.cct import CCT
 from lib.data import ImageSet
+from lib.deadline import Deadline
 from lib.files import Journal
 from lib.progress import bar
 
@@ -121,11 +122,16 @@ class Study:
         self.sweep_images = test_images.balanced(recipe.sweep_images)
         self.scores = masked.scores(network, network.layers, train_images.balanced(recipe.score_images, seed))
 
-    def rows(self, keys: list[dict], journal: Journal) -> tuple[list[dict], list[dict]]:
-        """One row a cell, and the accuracy per label of the cells of regime "retrained"; goes on from the journal."""
+    def rows(self, keys: list[dict], journal: Journal, deadline: Deadline) -> tuple[list[dict], list[dict]]:
+        """One row a cell, and the accuracy per label of the cells of regime "retrained"; goes on from the journal.
+
+        Raises OutOfTime before the deadline comes.
+        """
         progress = bar(len(keys), "masked networks")
+        deadline.begin()
         for key in keys:
             if key not in journal:
+                deadline.check(f"pruning, after {len(journal.found)} of {len(keys)} networks")
                 journal.add(key, self.measure(key))
             progress.update()
         progress.close()

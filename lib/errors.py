@@ -26,3 +26,7 @@ class MissingData(FileNotFoundError):
 
 class StaleRun(RuntimeError):
     """A stored result was made from other inputs or by other code than the present ones, or is damaged or missing."""
+
+
+class OutOfTime(RuntimeError):
+    """The time limit of a computation is over; what was done is stored, and the same call goes on from there."""

@@ -27,6 +27,7 @@ import pandas as pd
 import torch
 
 from lib import cct, data, files, measure, snp, stages
+from lib.deadline import Deadline
 from lib.definition import Definition
 from lib.errors import StaleRun, unknown
 from lib.probes import Probe
@@ -91,9 +92,12 @@ def load(name: str, needed: Iterable[str] | None = None) -> "Run":
     return run
 
 
-def make(name: str) -> "Run":
-    """A run that computes and stores what is missing; the variable MODUS_RUNS names another folder for results."""
-    return Run(name, compute=True)
+def make(name: str, time_limit: float | None = None) -> "Run":
+    """A run that computes and stores what is missing; the variable MODUS_RUNS names another folder for results.
+
+    time_limit: seconds from now; what does not fit raises OutOfTime, and a later call goes on from there.
+    """
+    return Run(name, compute=True, deadline=Deadline(time_limit))
 
 
 def published(name: str) -> "Run | None":
@@ -105,11 +109,11 @@ def published(name: str) -> "Run | None":
 class Run:
     """A run's results; see `load` and `make`."""
 
-    def __init__(self, name: str, compute: bool, folder: Path | None = None):
+    def __init__(self, name: str, compute: bool, folder: Path | None = None, deadline: Deadline | None = None):
         if name not in known():
             raise unknown("run", name, known())
         self.name = name
-        self.compute = compute
+        self.compute, self.deadline = compute, deadline or Deadline()
         self.folder = folder or Path(os.environ.get("MODUS_RUNS") or PUBLISHED) / name
         self.definition = Definition.read(PUBLISHED / name / "config.toml")
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -249,6 +253,7 @@ class Run:
                 f" configuration in {self.folder}; `make reproduce RUN={self.name}` makes it, lib.runs.make too"
             )
         if problem:
+            self.deadline.check(f"run {self.name}, before stage {stage}")
             self._make(stage)
         self._fresh.add(stage)
 

@@ -27,7 +27,9 @@ def train_network(run) -> Made:
         raise ValueError(f"the network has {K} outputs, {images.name} has {len(images.label_names)} labels")
     checkpoint = run.folder / ".training.safetensors"
     d = run.definition
-    network, curve = train.train(run.build, d.training, images, d.seed, checkpoint, device=run.device)
+    network, curve = train.train(
+        run.build, d.training, images, d.seed, checkpoint, device=run.device, deadline=run.deadline
+    )
     files.write_tensors(run.folder / "network.safetensors", network.state_dict())
     files.write_table(run.folder / "training.csv", pd.DataFrame(curve))
     checkpoint.unlink(missing_ok=True)
@@ -87,7 +89,9 @@ def prune(run) -> Made:
     readout = masked.readout_nodes(run.network(), run.images("train"))
     study = _study(run, readout)
     journal = files.Journal(run.folder / ".andc.jsonl", run.inputs("andc"))
-    rows, labels = study.rows(list(andc_study.cells(run.definition.andc, len(study.network.encoders))), journal)
+    rows, labels = study.rows(
+        list(andc_study.cells(run.definition.andc, len(study.network.encoders))), journal, run.deadline
+    )
     sizes, times = _smaller(run, study)
     tables = {"andc": rows, "andc_labels": labels, "andc_cost": sizes, "andc_latency": times}
     for name, table in tables.items():
@@ -104,7 +108,7 @@ def train_pruned(run) -> Made:
     tensors, _ = files.read_tensors(run.folder / "readout.safetensors")
     study = _study(run, andc.Nodes(**{name: t.numpy() for name, t in tensors.items()}))
     journal = files.Journal(run.folder / ".scratch.jsonl", run.inputs("scratch"))
-    rows, _ = study.rows(run.definition.scratch.cells(), journal)
+    rows, _ = study.rows(run.definition.scratch.cells(), journal, run.deadline)
     columns = [*andc_study.KEY, "kept", "top1", "top5", "images", "empty"]
     files.write_table(run.folder / "scratch.csv", pd.DataFrame(rows, columns=columns))
     journal.path.unlink()

@@ -19,6 +19,8 @@ from torch.nn import functional as F
 from lib import files
 from lib.augment import shift_and_flip
 from lib.data import ImageSet, batches, normalise
+from lib.deadline import Deadline
+from lib.errors import OutOfTime
 from lib.progress import bar
 
 
@@ -58,11 +60,13 @@ def train(
     checkpoint: Path | None = None,
     interval: float = 60,
     device: str | torch.device = "cpu",
+    deadline: Deadline | None = None,
 ) -> tuple[nn.Module, list[dict]]:
     """Build a network and train it; returns it in evaluation mode, with its curve: one row an epoch.
 
     `checkpoint` names a file that is written every `interval` seconds and at the end of each epoch; if it is there,
     training goes on from it. It is refused (ValueError) if it was written under another recipe, seed or image set.
+    Raises OutOfTime, with a checkpoint written, before a deadline comes.
     """
     network = initialised(build, seed).to(device)
     optimiser = _adamw(network, recipe)
@@ -79,6 +83,8 @@ def train(
     loss_sum, correct = (torch.tensor(state[k], dtype=torch.float64, device=device) for k in ("loss", "correct"))
     started, saved = time.monotonic() - state["seconds"], time.monotonic()
     network.train()
+    if deadline:
+        deadline.begin()
     progress = bar(steps, "training", state["step"])
     with torch.random.fork_rng(devices=[device] if torch.device(device).type == "cuda" else []):
         for step in range(state["step"], steps):
@@ -114,11 +120,14 @@ def train(
                 progress.set_postfix(
                     epoch=epoch + 1, loss=f"{row['loss']:.3f}", accuracy=f"{row['train_accuracy']:.3f}"
                 )
-            if checkpoint and (last or time.monotonic() - saved > interval):
+            stop = deadline is not None and step + 1 < steps and deadline.near()
+            if checkpoint and (last or stop or time.monotonic() - saved > interval):
                 state |= {"step": step + 1, "seconds": time.monotonic() - started}
                 state |= {"loss": loss_sum.item(), "correct": correct.item()}
                 _save(checkpoint, identity, state, network, optimiser)
                 saved = time.monotonic()
+            if stop:
+                raise OutOfTime(f"training stopped after {step + 1} of {steps} steps; call it again to go on")
     progress.close()
     return network.eval(), state["curve"]
 

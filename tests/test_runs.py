@@ -1,13 +1,16 @@
 """Runs: stages made once, never stale, never half-written; chapters checked before they start."""
 
+import contextlib
 import json
 
 import numpy as np
 import pytest
+import torch
 
 from conftest import tiny_images
-from lib import compare, data, files, report, reproduce, runs
-from lib.errors import StaleRun
+from lib import compare, compute, data, files, report, reproduce, runs, train
+from lib.deadline import Deadline
+from lib.errors import OutOfTime, StaleRun
 
 CONFIG = """
 data = "tiny"
@@ -124,6 +127,31 @@ def test_a_report_compares_a_run_with_the_published_one(folder, monkeypatch, tmp
     files.write_json(again.folder / "run.json", record)
     text = report.report(runs.make("tiny"), [*chapters, {"chapter": "02", "seconds": 0.0, "result": "FAILED: oops"}])
     assert "Outside their tolerance: test_accuracy" in text and "Failed: 02" in text
+
+
+def test_a_time_limit_stops_a_run_where_it_can_go_on(folder, monkeypatch):
+    config = folder / "config.toml"
+    config.write_text(CONFIG.replace("epochs = 1", "epochs = 9", 1))
+    whole = runs.make("tiny")
+    expected = whole.network().state_dict()
+    monkeypatch.setenv("MODUS_RUNS", str(folder / "elsewhere"))
+    stops = 0
+    while not (folder / "elsewhere" / "tiny" / "network.safetensors").exists():
+        run = runs.make("tiny")
+        with contextlib.suppress(OutOfTime):
+            train.train(
+                run.build, run.definition.training, run.images("train"), 0, run.folder / ".training.safetensors",
+                deadline=Deadline(0.02),
+            )  # fmt: skip
+            runs.make("tiny").require("train")
+            break
+        stops += 1
+        assert stops < 200
+    assert stops > 0
+    found = runs.make("tiny").network().state_dict()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    assert not compute.compute("tiny", time_limit=0) and compute.compute("tiny", optional=True)
+    assert runs.make("tiny").has("scratch")
 
 
 def test_seeds_are_runs_that_differ_in_nothing_else(folder):

@@ -1,12 +1,15 @@
 """Training: the same weights with or without interruption, and augmentation that does what it says."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
 
 from conftest import tiny_config, tiny_images
-from lib import cct, train
+from lib import cct, deadline, train
 from lib.augment import shift_and_flip
+from lib.errors import OutOfTime
 
 RECIPE = train.Recipe(epochs=2, batch=10, warmup_epochs=0.5, lr=1e-2, shift=1)
 
@@ -86,3 +89,20 @@ def test_top_k_accuracy():
     logits = np.array([[3, 2, 1], [1, 2, 3.0]])
     assert train.accuracy(logits, np.array([0, 1])) == 0.5
     assert train.accuracy(logits, np.array([0, 1]), top=2) == 1
+
+
+def test_a_deadline_leaves_room_for_a_step_as_long_as_the_longest(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    limit = deadline.Deadline(10)
+    now[0] += 4  # loading, say
+    limit.begin()
+    now[0] += 2
+    assert not limit.near()
+    now[0] += 3
+    assert limit.near()
+    with pytest.raises(OutOfTime, match="stopped in pruning, 10 seconds being over"):
+        limit.check("pruning")
+    assert not deadline.Deadline().near()
+    with pytest.raises(ValueError, match="at least 0 seconds, got -1"):
+        deadline.Deadline(-1)

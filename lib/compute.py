@@ -1,0 +1,44 @@
+"""`python -m lib.compute RUN [--time-limit SECONDS]`: make the stages of a run one after the other, within a time limit.
+
+What does not fit is stopped with a checkpoint; the same command, called again, goes on from there, until all is done.
+The exit code is 0 when the run is complete and 75 (try again) when the time was up.
+"""
+
+import argparse
+import sys
+
+from lib import runs
+from lib.errors import OutOfTime
+
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
+
+
+def compute(name: str, time_limit: float | None = None, optional: bool = False) -> bool:
+    """Make the stages of a run; whether all are done. ValueError for an unknown run."""
+    run = runs.make(name, time_limit)
+    try:
+        for stage, about in runs.STAGES.items():
+            if optional or not about.optional:
+                run.require(stage)
+    except OutOfTime as stop:
+        print(f"run {name}: {stop}", file=sys.stderr)
+        return False
+    print(f"run {name}: complete", file=sys.stderr)
+    return True
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m lib.compute", description=__doc__.split("\n")[0])
+    parser.add_argument("run", metavar="RUN", help=f"one of: {', '.join(runs.known())}")
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop with a checkpoint before it is over")
+    parser.add_argument("--optional", action="store_true", help="also the stages that cost a training each")
+    options = parser.parse_args()
+    try:
+        return 0 if compute(options.run, options.time_limit, options.optional) else TRY_AGAIN
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
