@@ -1,4 +1,4 @@
-"""`python -m lib.compute RUN [--time-limit SECONDS]`: make the stages of a run one after the other, within a time limit.
+"""`python -m lib.compute RUN [--time-limit SECONDS]`: make the stages of a run, one by one, within a time limit.
 
 What does not fit is stopped with a checkpoint; the same command, called again, goes on from there, until all is done.
 The exit code is 0 when the run is complete and 75 (try again) when the time was up.
