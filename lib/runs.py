@@ -191,7 +191,8 @@ class Run:
         """This run, and the runs that differ from it in nothing but the seed and have this stage's result."""
         self.require(stage)
         found = [self]
-        for other in (Run(name, compute=False) for name in known() if name != self.name):
+        others = (name for name in known() if name != self.name)
+        for other in (Run(name, compute=False, folder=self.folder.parent / name) for name in others):
             if self.same_but_seed(other) and other.has(stage):
                 found.append(other)
         return found
