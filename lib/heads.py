@@ -143,7 +143,8 @@ def rank_correlation(share: np.ndarray, damage: np.ndarray, draws: int = 1000, s
 
 
 def _centred(values: np.ndarray) -> np.ndarray:
-    return values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
+    """Without the means of rows and columns; rounded, so that ties stay ties."""
+    return np.round(values - values.mean(0) - values.mean(1, keepdims=True) + values.mean(), 6)
 
 
 def same_partition(a: np.ndarray, b: np.ndarray) -> float:

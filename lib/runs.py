@@ -51,7 +51,7 @@ STAGES = {
     "probes": Stage(1, ("train",), stages.train_probes, lambda d: (d.probes, d.seed), ("probe_training",)),
     "fields": Stage(1, ("train", "probes"), stages.fields, lambda d: (), ("probes",)),
     "heads": Stage(
-        1,
+        2,
         ("train", "probes", "fields"),
         stages.study_heads,
         lambda d: (d.heads, d.probes, d.seed),

@@ -1,0 +1,55 @@
+"""The published runs: complete, small, and what their tables say still follows from the code."""
+
+import numpy as np
+import pytest
+
+from lib import andc, cct, files, heads, runs, snp
+
+PUBLISHED = [name for name in runs.known() if (runs.PUBLISHED / name / "run.json").exists()]
+
+
+@pytest.fixture(params=PUBLISHED)
+def run(request, monkeypatch):
+    monkeypatch.delenv("MODUS_RUNS", raising=False)
+    return runs.load(request.param)
+
+
+def test_there_are_published_runs_and_their_files_are_small():
+    assert {"cifar100-mini", "glyphs"} <= set(PUBLISHED)
+    assert all(p.stat().st_size < 16 * 2**20 for name in PUBLISHED for p in (runs.PUBLISHED / name).iterdir())
+
+
+def test_counts_and_polarisation_follow_from_the_class_means(run):
+    table, H = run.table("heads"), run.definition.network.heads
+    for row in run.table("heads_encoders").itertuples():
+        site = f"{row.encoder}.mha"
+        counts = table[table["encoder"] == row.encoder].pivot(index="head", columns="label", values="nodes").to_numpy()
+        assert np.array_equal(counts, heads.diagonal_counts(run.fields(site), H))
+        recipe = run.definition.heads
+        found = heads.permutation_test(run.fields(site), H, permutations=recipe.permutations, seed=run.definition.seed)
+        assert (found.observed, found.z, found.p) == pytest.approx((row.observed, row.z, row.p), rel=1e-4)
+        share = table[table["encoder"] == row.encoder].pivot(index="head", columns="label", values="share").to_numpy()
+        damage = table[table["encoder"] == row.encoder].pivot(index="head", columns="label", values="damage").to_numpy()
+        assert heads.rank_correlation(share, damage, draws=2)["rho"] == pytest.approx(row.damage_rho, abs=1e-4)
+
+
+def test_kept_weights_follow_from_the_class_means(run):
+    nodes = {s: andc.Nodes(run.class_means(s, "train"), run.weight(s)) for s in run.sites}
+    tensors, _ = files.read_tensors(run.folder / "readout.safetensors")
+    nodes[cct.READOUT] = andc.Nodes(**{name: t.numpy() for name, t in tensors.items()})
+    layers = run.network().layers
+    table = run.table("andc").query("method == 'andc' and encoder == 0 and reading == 'diagonal' and regime == 'none'")
+    for row in table.itertuples():
+        names = [
+            n for n in layers if row.layers == "all" or n.endswith(row.layers) or (row.layers == "ff" and "." in n)
+        ]
+        masks = [andc.layer_mask(layers[n], nodes, row.threshold) for n in names]
+        assert sum(m.sum() for m in masks) / sum(m.size for m in masks) == pytest.approx(row.kept, rel=1e-5)
+
+
+def test_headline_accuracy_follows_from_the_stored_accuracies(run):
+    table = run.table("probes").set_index("site")
+    for site in run.sites:
+        assert run.label_accuracy(site).mean() == pytest.approx(table["test_accuracy"][site], abs=1e-5)
+    assert run.results["best_probe_test_accuracy"] == pytest.approx(table["test_accuracy"].max(), abs=1e-6)
+    assert snp.site_statistics(run.fields(run.sites[0]))["nodes"] == run.weight(run.sites[0]).shape[1]
