@@ -156,7 +156,7 @@ def test_the_head_explorer_counts_what_the_library_counts(visit):
     root = page.locator(".head-explorer")
     run = runs.load(root.get_attribute("id").removeprefix("head-explorer-"))
     for encoder, threshold in ((1, 0.3), (2, 0.55)):
-        root.locator("[name=encoder]").select_option(value=str(encoder - 1))
+        root.locator("[name=encoder]").select_option(index=encoder - 1)
         root.locator("[name=threshold]").fill(str(threshold))
         counts = heads.diagonal_counts(run.fields(f"{encoder}.mha"), run.definition.network.heads, threshold)
         assert json.loads(root.get_attribute("data-counts")) == counts.tolist()
