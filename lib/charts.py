@@ -1,5 +1,7 @@
 """Altair charts of the book: one theme, one colour for each meaning, readable in light and dark pages."""
 
+import os
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -23,6 +25,16 @@ def theme() -> alt.theme.ThemeConfig:
             "title": {"fontSize": 14, "anchor": "start", "subtitleColor": "#555555"},
         }
     }
+
+
+def _for_jupyter(spec: dict, **_) -> dict:
+    """JupyterLab draws this kind of output by itself, so that charts need no network; Altair's HTML would load Vega."""
+    return {"application/vnd.vegalite.v5+json": spec, "text/plain": spec.get("description", "a chart")}
+
+
+alt.renderers.register("modus-jupyter", _for_jupyter)
+if "JPY_SESSION_NAME" in os.environ:  # set by a Jupyter server for its kernels
+    alt.renderers.enable("modus-jupyter")
 
 
 def training(curve: pd.DataFrame) -> alt.Chart:
