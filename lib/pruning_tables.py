@@ -93,3 +93,9 @@ def verdict(table: pd.DataFrame, regime: str, threshold: float) -> Verdict:
         regime, part["kept"].mean(), dense(table, regime), accuracy["andc"], accuracy["permuted"],
         accuracy["magnitude"], best, accuracy[best], float(error),
     )  # fmt: skip
+
+
+def verdicts(table: pd.DataFrame, threshold: float) -> list[Verdict]:
+    """One verdict a regime that was tried, at the tried threshold that is nearest to `threshold`."""
+    tried = select(table, layers="ff", method="andc").groupby("regime", sort=False)["threshold"]
+    return [verdict(table, regime, min(t, key=lambda x: abs(x - threshold))) for regime, t in tried]

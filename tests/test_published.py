@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib import andc, cct, files, heads, runs, snp
+from lib import andc, cct, files, heads, pruning_tables, runs, snp
 
 PUBLISHED = [name for name in runs.known() if (runs.PUBLISHED / name / "run.json").exists()]
 
@@ -53,3 +53,17 @@ def test_headline_accuracy_follows_from_the_stored_accuracies(run):
         assert run.label_accuracy(site).mean() == pytest.approx(table["test_accuracy"][site], abs=1e-5)
     assert run.results["best_probe_test_accuracy"] == pytest.approx(table["test_accuracy"].max(), abs=1e-6)
     assert snp.site_statistics(run.fields(run.sites[0]))["nodes"] == run.weight(run.sites[0]).shape[1]
+
+
+def test_every_regime_gets_a_verdict(run):
+    table = pruning_tables.of_seeds([run])
+    found = pruning_tables.verdicts(table, snp.THRESHOLD)
+    assert [v.regime for v in found] == ["none", "readout", "retrained", *(["scratch"] if run.has("scratch") else [])]
+    for v in found:
+        row = table[
+            (table["regime"] == v.regime) & (table["method"] == "andc") & np.isclose(table["kept"], v.kept)
+        ].iloc[0]
+        assert v.andc == row["top1"] and v.best_accuracy >= v.magnitude
+        assert f"{v.dense:.1%} to {v.andc:.1%}" in v.sentence()
+    with pytest.raises(ValueError, match=r"no network was pruned at threshold 0.123 in regime 'none'; there are \[0.1"):
+        pruning_tables.verdict(table, "none", 0.123)
