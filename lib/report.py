@@ -7,11 +7,12 @@ from lib import compare, runs
 
 def report(run: runs.Run, chapters: list[dict]) -> str:
     """chapters: one dict a chapter with chapter, seconds, result. Says plainly what is missing or differs."""
-    failed = [c["chapter"] for c in chapters if c["result"] != "done"]
+    failed = [c["chapter"] for c in chapters if c["result"].startswith("FAILED")]
+    left = [c["chapter"] for c in chapters if c["result"] == "not executed"]
+    said = [f"**Failed: {', '.join(failed)}.**"] * bool(failed) + [f"**Not executed: {', '.join(left)}.**"] * bool(left)
     parts = [
         f"# Run {run.name}",
-        f"{run.definition.data}, seed {run.definition.seed}."
-        + (f" **Failed: {', '.join(failed)}.**" if failed else " All chapters were executed."),
+        f"{run.definition.data}, seed {run.definition.seed}. {' '.join(said) or 'All chapters were executed.'}",
         "## Chapters",
         _table(pd.DataFrame(chapters)),
         "## How it was made",
