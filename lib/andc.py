@@ -109,7 +109,7 @@ def masks(
     """Masks of several layers by name, ready for `masked.apply`; arguments as of `layer_mask`.
 
     Raises ValueError that names the layers which the threshold leaves without any weight.
-    """  # fmt: skip
+    """
     found = {n: layer_mask(layer, nodes, threshold, reading, (weights or {}).get(n)) for n, layer in layers.items()}
     if empty := [name for name, kept in found.items() if not kept.any()]:
         raise ValueError(

@@ -16,6 +16,7 @@ draw       of a random baseline
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 
 import numpy as np
 
@@ -51,12 +52,13 @@ class Recipe:
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
+def row(regime, layers, threshold, method, draw=0, encoder=0, reading="diagonal") -> dict:
+    """The key of one row of the table."""
+    return dict(zip(KEY, (regime, layers, encoder, reading, threshold, method, draw), strict=True))
+
+
 def cells(recipe: Recipe, depth: int) -> Iterator[dict]:
     """The keys of all rows, in the order in which they are computed."""
-
-    def row(regime, layers, threshold, method, draw=0, encoder=0, reading="diagonal"):
-        return dict(zip(KEY, (regime, layers, encoder, reading, threshold, method, draw), strict=True))
-
     yield row("none", "all", 1.0, "dense")
     for threshold, method in itertools.product(recipe.thresholds, METHODS):
         for draw in range(recipe.draws if method in DRAWN else 1):
@@ -72,15 +74,13 @@ def cells(recipe: Recipe, depth: int) -> Iterator[dict]:
         list(andc.READINGS)[1:], recipe.few_thresholds, ("andc", "permuted")
     ):
         yield row("none", "ff", threshold, method, reading=reading)
-    for regime, thresholds in (
-        ("readout", recipe.retrained_thresholds),
-        ("retrained", recipe.retrained_thresholds),
+    for regime, methods in (
+        ("readout", ("andc", "permuted", "random", "magnitude")),
+        ("retrained", ("andc", "permuted", "random", *SCORED)),
     ):
         yield row(regime, "all", 1.0, "dense")
-        few_methods = METHODS if regime == "retrained" else ("andc", "permuted", "random", "magnitude")
-        for threshold, method in itertools.product(thresholds, few_methods):
-            if method != "exchanged":
-                yield row(regime, "ff", threshold, method)
+        for threshold, method in itertools.product(recipe.retrained_thresholds, methods):
+            yield row(regime, "ff", threshold, method)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,10 +96,7 @@ class ScratchRecipe:
 
     def cells(self) -> list[dict]:
         """The keys of its rows."""
-        return [
-            dict(zip(KEY, ("scratch", "ff", 0, "diagonal", t, m, 0), strict=True))
-            for t, m in itertools.product(self.thresholds, self.methods)
-        ]
+        return [row("scratch", "ff", t, m) for t, m in itertools.product(self.thresholds, self.methods)]
 
 
 class Study:
@@ -120,7 +117,12 @@ class Study:
         self.train_images, self.test_images = train_images, test_images
         self.training, self.recipe, self.seed = training, recipe, seed
         self.sweep_images = test_images.balanced(recipe.sweep_images)
-        self.scores = masked.scores(network, network.layers, train_images.balanced(recipe.score_images, seed))
+
+    @cached_property
+    def scores(self) -> dict[str, masked.Scores]:
+        """What the baselines score weights by; a study whose rows are all in the journal needs none."""
+        images = self.train_images.balanced(self.recipe.score_images, self.seed)
+        return masked.scores(self.network, self.network.layers, images)
 
     def rows(self, keys: list[dict], journal: Journal, deadline: Deadline) -> tuple[list[dict], list[dict]]:
         """One row a cell, and the accuracy per label of the cells of regime "retrained"; goes on from the journal.
@@ -155,18 +157,11 @@ class Study:
         found = {"kept": kept if masks else 1.0, "top1": top1, "top5": top5, "images": len(images)}
         found["empty"] = " ".join(name for name, m in masks.items() if not m.any())
         if key["regime"] == "retrained":
-            right = logits.argmax(1) == images.labels
-            found["labels"] = (np.bincount(images.labels, right) / np.bincount(images.labels)).round(5).tolist()
+            found["labels"] = train.label_accuracy(logits, images.labels).round(5).tolist()
         return found
 
     def trained(self, key: dict, masks: Mapping[str, np.ndarray]) -> CCT:
         """The masked network, trained as the cell's regime says."""
-        short = dataclasses.replace(
-            self.training,
-            epochs=self.recipe.retraining_epochs,
-            warmup_epochs=0,
-            lr=self.training.lr * self.recipe.retraining_lr,
-        )
         if key["regime"] == "scratch":
             device = next(self.network.parameters()).device
             new, _ = train.train(
@@ -175,6 +170,12 @@ class Study:
             return masked.settle(new)
         if key["regime"] == "none":
             return masked.settle(masked.apply(self.network, masks))
+        short = dataclasses.replace(
+            self.training,
+            epochs=self.recipe.retraining_epochs,
+            warmup_epochs=0,
+            lr=self.training.lr * self.recipe.retraining_lr,
+        )
         images = self.train_images.balanced(self.recipe.retraining_images, self.seed)
         return masked.retrain(
             self.network, masks, short, images, self.seed, "all" if key["regime"] == "retrained" else "readout"

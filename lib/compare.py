@@ -30,8 +30,7 @@ def compare(made: runs.Run, published: runs.Run) -> pd.DataFrame:
     least 2 % of the published value: training amplifies rounding, so that another machine is as good as another seed.
     """
     here, there = headlines(made), headlines(published)
-    others = [r for r in runs.known() if r != published.name]
-    seeds = [headlines(r) for r in (runs.published(n) for n in others) if r and r.same_but_seed(published)]
+    seeds = [headlines(r) for r in published.seeds("andc")[1:] if r.has("heads")]
     rows = []
     for name, value in there.items():
         spread = np.std([value, *(s[name] for s in seeds)], ddof=1) if seeds else 0.0

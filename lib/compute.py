@@ -17,9 +17,8 @@ def compute(name: str, time_limit: float | None = None, optional: bool = False) 
     """Make the stages of a run; whether all are done. ValueError for an unknown run."""
     run = runs.make(name, time_limit)
     try:
-        for stage, about in runs.STAGES.items():
-            if optional or not about.optional:
-                run.require(stage)
+        for stage in runs.STAGES if optional else runs.REQUIRED:
+            run.require(stage)
     except OutOfTime as stop:
         print(f"run {name}: {stop}", file=sys.stderr)
         return False

@@ -5,17 +5,13 @@ its expressions do not have. It is a small script that gets every node's class m
 """
 
 import base64
-import json
-from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
 from IPython.display import HTML
 
-from lib import charts, snp
+from lib import charts, embed, snp
 from lib.measure import SILENCING
-
-SCRIPT = Path(__file__).with_name("node_explorer.js")
 
 
 def page(run) -> HTML:
@@ -27,10 +23,7 @@ def page(run) -> HTML:
     for site in run.sites:
         sites[site] = [_packed(run.class_means(site)), _packed(run.weight(site))]
     content = {"labels": list(run.label_names), "sites": sites, "threshold": snp.THRESHOLD}
-    text = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")  # a name must not end the script
-    key = f"node-explorer-{run.name}"
-    start = f"modusNodeExplorer(document.getElementById({json.dumps(key)}), {text})"
-    return HTML(f'<div id="{key}" class="node-explorer"></div>\n<script>{SCRIPT.read_text()}\n{start}</script>')
+    return embed.script("node", run.name, "modusNodeExplorer", content)
 
 
 def _packed(values: np.ndarray) -> dict:

@@ -1,18 +1,14 @@
 """The head explorer, twice over the same measures: in the page (no kernel) and live in Jupyter."""
 
 import base64
-import json
-from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
 import torch
 from IPython.display import HTML
 
-from lib import head_charts, heads, snp
+from lib import embed, head_charts, heads, snp
 from lib.data import normalise
-
-SCRIPT = Path(__file__).with_name("head_explorer.js")
 
 
 def page(run) -> HTML:
@@ -20,8 +16,7 @@ def page(run) -> HTML:
 
     Each node's diagonal travels as one byte a label, and each head's accuracies as integers in thousandths.
     """
-    table, K = run.table("heads"), len(run.label_names)
-    encoders = []
+    table, encoders = run.table("heads"), []
     for encoder, part in table.groupby("encoder"):
         grid = {
             c: part.pivot(index="head", columns="label", values=c).to_numpy() for c in ("accuracy", "damage", "expert")
@@ -41,11 +36,7 @@ def page(run) -> HTML:
         "encoders": encoders,
         "threshold": snp.THRESHOLD,
     }
-    assert len(encoders[0]["expert"]) == K
-    text = json.dumps(content, separators=(",", ":")).replace("</", "<\\/")  # a name must not end the script
-    key = f"head-explorer-{run.name}"
-    start = f"modusHeadExplorer(document.getElementById({json.dumps(key)}), {text})"
-    return HTML(f'<div id="{key}" class="head-explorer"></div>\n<script>{SCRIPT.read_text()}\n{start}</script>')
+    return embed.script("head", run.name, "modusHeadExplorer", content)
 
 
 def diagonal(run, site: str) -> np.ndarray:

@@ -8,13 +8,14 @@ import torch
 from PIL import Image, ImageOps
 
 from lib import charts
+from lib.cct import CCT
 from lib.data import normalise
+from lib.probes import Probe
 
 
-def contributions(run, site: str, image: np.ndarray, mean: tuple, std: tuple) -> np.ndarray:
+def contributions(network: CCT, probe: Probe, site: str, image: np.ndarray, mean: tuple, std: tuple) -> np.ndarray:
     """W_jn p_n of one image uint8 (H, W, 3): what each node adds to each output of the site's probe, (nodes, K)."""
-    network, probe = run.network(), run.probe(site)
-    x = normalise(torch.from_numpy(image)[None].to(run.device), mean, std)
+    x = normalise(torch.from_numpy(image)[None].to(probe.weight.device), mean, std)
     with torch.no_grad():
         pooled = probe.pool(network.activations(x, [site])[site])[0]
         return (pooled[:, None] * probe.weight.T).cpu().numpy()
@@ -29,6 +30,7 @@ class ImageExplorer(widgets.VBox):
 
     def __init__(self, run, images):
         self.run, self.images, self.own = run, images, None
+        self.network = run.network()
         self.site = widgets.Dropdown(options=run.sites, value=run.sites[-2], description="site")
         self.image = widgets.BoundedIntText(value=0, min=0, max=len(images) - 1, description="image")
         self.upload = widgets.FileUpload(accept="image/*", description="own image")
@@ -60,7 +62,8 @@ class ImageExplorer(widgets.VBox):
     def _update(self, change=None):
         names = self.run.label_names
         shown = self.images.images[self.image.value] if self.own is None else self.own
-        self.parts = contributions(self.run, self.site.value, shown, self.images.mean, self.images.std)
+        site, probe = self.site.value, self.run.probe(self.site.value)
+        self.parts = contributions(self.network, probe, site, shown, self.images.mean, self.images.std)
         fields = self.parts.sum(0)
         best = np.argsort(-fields)[:5]
         self.answer = [names[i] for i in best]

@@ -8,10 +8,10 @@ from lib.charts import NEUTRAL, NOISE, SIGNAL, described, pixels
 from lib.heads import shares
 
 HEADS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#444444"]
-CONTROLS = {  # column prefix in the table "heads_encoders" -> what it is, colour
-    "": ("trained", SIGNAL),
-    "untrained_": ("untrained network", NEUTRAL),
-    "shuffled_": ("probe on shuffled labels", NOISE),
+CONTROLS = {  # column prefix in the table "heads_encoders" -> what it is
+    "": "trained",
+    "untrained_": "untrained network",
+    "shuffled_": "probe on shuffled labels",
 }
 
 
@@ -55,7 +55,7 @@ def against_chance(table: pd.DataFrame) -> alt.Chart:
         {"encoder": int(r["encoder"]), "what": what, "polarisation": r[f"{p}observed"], "chance": r[f"{p}null_mean"],
          "low": r[f"{p}null_mean"] - 2 * r[f"{p}null_std"], "high": r[f"{p}null_mean"] + 2 * r[f"{p}null_std"],
          "z": r[f"{p}z"]}
-        for p, (what, _) in CONTROLS.items()
+        for p, what in CONTROLS.items()
         for _, r in table.iterrows()
     ]  # fmt: skip
     base = alt.Chart(pd.DataFrame(rows).dropna(), width=170, height=220).encode(
@@ -66,7 +66,7 @@ def against_chance(table: pd.DataFrame) -> alt.Chart:
     line = base.mark_line(color=SIGNAL, point=alt.OverlayMarkDef(size=60, color=SIGNAL)).encode(
         y="polarisation:Q", tooltip=tooltip
     )
-    chart = (band + line).facet(alt.Column("what:N", title=None, sort=[w for w, _ in CONTROLS.values()]))
+    chart = (band + line).facet(alt.Column("what:N", title=None, sort=list(CONTROLS.values())))
     return described(chart, "Mean polarisation of the labels along the encoders; grey: nodes dealt to heads at random")
 
 

@@ -34,6 +34,7 @@ class Study:
         build: Callable[[], CCT],
         network: CCT,
         probes: dict,
+        class_means: dict[str, np.ndarray],
         train_images: ImageSet,
         test_images: ImageSet,
         probe_recipe: ProbeRecipe,
@@ -47,7 +48,7 @@ class Study:
         self.weights = {s: p.weight.detach().cpu().numpy() for s, p in self.probes.items()}
         self.train_images, self.test_images = train_images, test_images
         self.probe_recipe = dataclasses.replace(probe_recipe, epochs=recipe.control_probe_epochs)
-        self.means = measure.measure(network, self.probes, test_images).class_means
+        self.means = {s: class_means[s] for s in self.sites}  # on test images
         experts = train_images.balanced(recipe.expert_images, seed)
         self.seen = {
             split: (measure.pooled(network, self.probes, images), images.labels)
@@ -172,10 +173,7 @@ class Study:
 
     def _accuracy(self, site: str, split: str, nodes: np.ndarray) -> np.ndarray:
         values, labels = self.seen[split]
-        right = (values[site][:, nodes] @ self.weights[site][:, nodes].T).argmax(1) == labels
-        return np.bincount(labels, right, len(self.weights[site])) / np.bincount(
-            labels, minlength=len(self.weights[site])
-        )
+        return train.label_accuracy(values[site][:, nodes] @ self.weights[site][:, nodes].T, labels)
 
     def damage(self) -> np.ndarray:
         """Fall of the network's test accuracy for each label when a head is removed, (encoders, heads, K)."""
@@ -189,9 +187,7 @@ class Study:
         return found
 
     def _label_accuracy(self, network: CCT) -> np.ndarray:
-        labels = self.test_images.labels
-        right = train.predict(network, self.test_images).argmax(1) == labels
-        return np.bincount(labels, right) / np.bincount(labels)
+        return train.label_accuracy(train.predict(network, self.test_images), self.test_images.labels)
 
     def controls(self) -> dict[str, tuple[dict, dict]]:
         """Class means and weights by site, of the untrained network and of probes trained on shuffled labels."""
@@ -220,7 +216,7 @@ class Study:
         generator = np.random.default_rng(self.seed)
         for _ in range(self.recipe.rotations):
             pair = heads.rotated(self.means[site], self.weights[site], groups, generator)
-            sets = snp.normalised_diagonal(*pair) > snp.THRESHOLD
+            sets = snp.clip(snp.normalised_diagonal(*pair))
             yield float(np.nanmean(heads.polarisation(heads.by_head(sets, self.heads).sum(1))))
 
 

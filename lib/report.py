@@ -32,7 +32,7 @@ def _comparison(run: runs.Run) -> str:
     published = runs.published(run.name)
     if published is None:
         return "There is no published result of this run to compare with."
-    if missing := [s for s in runs.STAGES if not runs.STAGES[s].optional and not run.has(s)]:
+    if missing := [s for s in runs.REQUIRED if not run.has(s)]:
         return f"Not compared: no result of stage {', '.join(missing)}."
     table = compare.compare(run, published)
     differ = table[~table["same"]]["number"].tolist()

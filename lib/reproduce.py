@@ -18,6 +18,7 @@ import papermill as pm
 import yaml
 
 from lib import files, runs
+from lib.compute import compute
 from lib.errors import unknown
 from lib.report import report
 
@@ -27,8 +28,8 @@ OUTPUT = runs.ROOT / "reproduced"
 def chapters() -> list[Path]:
     """The notebooks of the table of contents, in reading order; the front page last, since it reads all results."""
     toc = yaml.safe_load((runs.ROOT / "_toc.yml").read_text())
-    files = [c["file"] for part in toc["parts"] for c in part["chapters"]] + [toc["root"]]
-    return [p for f in files if (p := runs.ROOT / f"{f}.ipynb").exists()]
+    names = [c["file"] for part in toc["parts"] for c in part["chapters"]] + [toc["root"]]
+    return [p for f in names if (p := runs.ROOT / f"{f}.ipynb").exists()]
 
 
 def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT, optional: bool = False) -> list[str]:
@@ -38,22 +39,22 @@ def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT, o
     """
     check_run(run)
     parameters = {"run": run} | (parameters or {})
-    for chapter in chapters():
+    notebooks = chapters()
+    for chapter in notebooks:
         check_parameters(chapter, parameters)
     os.environ["MODUS_RUNS"] = str(output)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(runs.ROOT), os.environ.get("PYTHONPATH", "")])
     done: list[dict] = []
     try:
         if optional:
-            for stage in runs.STAGES:
-                runs.make(run).require(stage)
-        for chapter in chapters():
+            compute(run, optional=True)
+        for chapter in notebooks:
             started = time.monotonic()
             result = execute(chapter, output / run / chapter.name, parameters)
             done.append({"chapter": chapter.stem, "seconds": round(time.monotonic() - started, 1), "result": result})
             print(f"{run:<18} {chapter.stem:<16} {done[-1]['seconds']:7.1f} s  {result}", flush=True)
     finally:  # also when stopped: what is there is reported
-        left = [{"chapter": c.stem, "seconds": 0.0, "result": "not executed"} for c in chapters()[len(done) :]]
+        left = [{"chapter": c.stem, "seconds": 0.0, "result": "not executed"} for c in notebooks[len(done) :]]
         path = output / run / "report.md"
         files.write_bytes(path, report(runs.make(run), done + left).encode())
         print(f"report: {path}", flush=True)

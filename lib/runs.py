@@ -73,6 +73,7 @@ STAGES = {
         optional=True,
     ),
 }
+REQUIRED = tuple(stage for stage, about in STAGES.items() if not about.optional)
 TABLES = {table: stage for stage, about in STAGES.items() for table in about.tables}
 
 
@@ -87,7 +88,7 @@ def load(name: str, needed: Iterable[str] | None = None) -> "Run":
     Raises ValueError for an unknown run and StaleRun for an unusable one.
     """
     run = Run(name, compute=False)
-    for stage in [s for s, about in STAGES.items() if not about.optional] if needed is None else needed:
+    for stage in REQUIRED if needed is None else needed:
         run.require(stage)
     return run
 
@@ -103,7 +104,7 @@ def make(name: str, time_limit: float | None = None) -> "Run":
 def published(name: str) -> "Run | None":
     """The published result of a run, whatever MODUS_RUNS says; None if it is not complete and fresh."""
     run = Run(name, compute=False, folder=PUBLISHED / name)
-    return run if all(run.has(stage) for stage, about in STAGES.items() if not about.optional) else None
+    return run if all(run.has(stage) for stage in REQUIRED) else None
 
 
 class Run:
@@ -114,6 +115,7 @@ class Run:
             raise unknown("run", name, known())
         self.name = name
         self.compute, self.deadline = compute, deadline or Deadline()
+        self._fresh: set[str] = set()  # stages known to be complete and fresh
         self.folder = folder or Path(os.environ.get("MODUS_RUNS") or PUBLISHED) / name
         self.definition = Definition.read(PUBLISHED / name / "config.toml")
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -243,7 +245,7 @@ class Run:
 
     def require(self, stage: str):
         """Make sure that a stage's stored result is complete and fresh; computes it if this run may compute."""
-        if stage in self.__dict__.setdefault("_fresh", set()):
+        if stage in self._fresh:
             return
         for upstream in STAGES[stage].upstream:
             self.require(upstream)
@@ -260,8 +262,9 @@ class Run:
 
     def has(self, stage: str) -> bool:
         """Whether a stage's result is there and fresh; never computes."""
-        upstream = all(self.has(u) for u in STAGES[stage].upstream)
-        return upstream and self._problem(stage) is None
+        if stage not in self._fresh and all(self.has(u) for u in STAGES[stage].upstream) and not self._problem(stage):
+            self._fresh.add(stage)
+        return stage in self._fresh
 
     def _problem(self, stage: str) -> str | None:
         entry = self.record["stages"].get(stage)

@@ -76,7 +76,8 @@ def fields(run) -> Made:
 def study_heads(run) -> Made:
     """What the heads are experts for, and the controls."""
     d, images, test = run.definition, run.images("train"), run.images("test")
-    study = heads_study.Study(run.build, run.network(), run.probes(), images, test, d.probes, d.heads, d.seed)
+    means = {s: run.class_means(s) for s in run.sites}
+    study = heads_study.Study(run.build, run.network(), run.probes(), means, images, test, d.probes, d.heads, d.seed)
     labels = study.labels()
     tables = {"heads": labels, "heads_encoders": study.encoders(labels), "heads_cooperation": study.cooperation()}
     for name, table in tables.items():
@@ -141,8 +142,8 @@ def _smaller(run, study: andc_study.Study) -> tuple[list[dict], list[dict]]:
     sizes.append({"threshold": 1.0, "network": "dense", "difference": 0.0} | size(dense, False))
     test = study.sweep_images.balanced(len(study.sweep_images.label_names))
     for threshold in study.recipe.retrained_thresholds:
-        key = {"layers": "ff", "encoder": 0, "reading": "diagonal", "threshold": threshold, "method": "andc", "draw": 0}
-        zeros = masked.settle(masked.apply(dense, study.masks(key)))
+        masks = study.masks(andc_study.row("none", "ff", threshold, "andc"))
+        zeros = masked.settle(masked.apply(dense, masks))
         networks = {"dense": dense, "masked": zeros, "csr": compact.sparse(zeros)}
         with contextlib.suppress(ValueError):  # where an encoder has lost all its hidden nodes
             networks["compacted"] = compact.without_idle_nodes(zeros)

@@ -146,6 +146,12 @@ def accuracy(logits: np.ndarray, labels: np.ndarray, top: int = 1) -> float:
     return float((best == labels[:, None]).any(1).mean())
 
 
+def label_accuracy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Share of each label's images that get it as their largest logit, (K,); NaN for a label without images."""
+    K = logits.shape[1]
+    return np.bincount(labels, logits.argmax(1) == labels, K) / np.bincount(labels, minlength=K)
+
+
 def initialised(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """The network as it is before its first step, the same for the same seed."""
     with torch.random.fork_rng():
