@@ -26,6 +26,7 @@ from lib.data import ImageSet
 from lib.deadline import Deadline
 from lib.files import Journal
 from lib.progress import bar
+from lib.recipe import Recipe as TrainingRecipe
 
 KEY = ("regime", "layers", "encoder", "reading", "threshold", "method", "draw")
 DRAWN = ("permuted", "exchanged", "random")
@@ -109,7 +110,7 @@ class Study:
         nodes: Mapping[str, andc.Nodes],
         train_images: ImageSet,
         test_images: ImageSet,
-        training: train.Recipe,
+        training: TrainingRecipe,
         recipe: Recipe,
         seed: int,
     ):
@@ -174,6 +175,7 @@ class Study:
             self.training,
             epochs=self.recipe.retraining_epochs,
             warmup_epochs=0,
+            cooldown_epochs=0,
             lr=self.training.lr * self.recipe.retraining_lr,
         )
         images = self.train_images.balanced(self.recipe.retraining_images, self.seed)

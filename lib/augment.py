@@ -1,27 +1,203 @@
-"""Augmentation of whole batches where they live: uint8 (B, H, W, 3) in, the same out, on any device."""
+"""Augmentation of whole batches where they live: uint8 (B, H, W, 3) in, the same out, on any device.
+
+What happens to each image is drawn first (`draw`, on the CPU, from a generator), then done (`augment`, on the device).
+So the same draws give the same images on a CPU and on a GPU, and drawing never waits for the device. `lib.mixing` adds
+what works on normalised images: erasing, MixUp and CutMix.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lib import image_ops
 
-def shift_and_flip(images: Tensor, shift: int = 4, flip: bool = True) -> Tensor:
-    """Move every image by up to `shift` pixels in each direction and mirror half of them.
+COLOUR = {  # operations of RandAugment's "increasing" set that change colours, each with its argument, if it has one
+    "AutoContrast": lambda images, _: image_ops.autocontrast(images),
+    "Equalize": lambda images, _: image_ops.equalize(images),
+    "Invert": lambda images, _: image_ops.invert(images),
+    "Posterize": image_ops.posterize,
+    "Solarize": image_ops.solarize,
+    "SolarizeAdd": image_ops.solarize_add,
+    "Color": image_ops.colour,
+    "Contrast": image_ops.contrast,
+    "Brightness": image_ops.brightness,
+    "Sharpness": image_ops.sharpness,
+}
+GEOMETRY = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
+OPERATIONS = (*COLOUR, *GEOMETRY)
+NOTHING = -1  # in place of an operation's number
+LARGEST = 10  # the largest magnitude
 
-    Each image gets its own draw, from torch's global random stream of the device. The border is filled by reflection,
-    so that `shift` must be smaller than the image. One gather does all of it.
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What is done to training images; the defaults move and mirror them, and nothing else.
+
+    The operations and their ranges are those of the "increasing" set of RandAugment in timm
+    (huggingface/pytorch-image-models, timm/data/auto_augment.py), which the reference's recipe uses.
+    """
+
+    shift: int = 4  # pixels, up to which an image is moved in each direction, its border reflected
+    flip: bool = True  # mirror half of the images
+    crop_scale: float = 1.0  # smallest share of the area that RandomResizedCrop keeps; 1: no crop
+    operations: int = 0  # of RandAugment, drawn for each image and each applied with probability 1/2
+    magnitude: float = 9  # of the operations, 0 to 10
+    magnitude_std: float = 0.5
+    erase: float = 0.0  # share of images in which a rectangle becomes noise
+    mixup: float = 0.0  # alpha of the Beta distribution of the shares in which two images are mixed; 0: no MixUp
+    cutmix: float = 0.0  # the same for the share of area pasted from another image
+
+    def __post_init__(self):
+        for name, low, high in (("crop_scale", 0.01, 1), ("magnitude", 0, LARGEST), ("erase", 0, 1)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} must lie in {low} to {high}, got {getattr(self, name)}")
+        for name in ("shift", "operations", "magnitude_std", "mixup", "cutmix"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed, so that their targets are too."""
+        return self.mixup > 0 or self.cutmix > 0
+
+
+def draw(policy: Augmentation, B: int, H: int, W: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """What happens to each of B images: tensors whose first dimension is B, on the CPU."""
+    if not 0 <= policy.shift < min(H, W):
+        raise ValueError(f"shift must be at least 0 and less than the image's {min(H, W)} pixels, got {policy.shift}")
+    drawn = {
+        "down": torch.randint(-policy.shift, policy.shift + 1, (B,), generator=generator),
+        "right": torch.randint(-policy.shift, policy.shift + 1, (B,), generator=generator),
+        "mirrored": torch.zeros(B, dtype=torch.bool),
+    }
+    if policy.flip:
+        drawn["mirrored"] = torch.rand(B, generator=generator) < 0.5
+    if policy.crop_scale < 1:
+        drawn["crop"] = _draw_crop(policy.crop_scale, B, H, W, generator)
+    if n := policy.operations:
+        operation = torch.randint(len(OPERATIONS), (B, n), generator=generator)
+        applied = torch.rand(B, n, generator=generator) < 0.5
+        drawn["operation"] = torch.where(applied, operation, NOTHING)
+        spread = torch.randn(B, n, generator=generator) * policy.magnitude_std
+        drawn["magnitude"] = (policy.magnitude + spread).clamp(0, LARGEST)
+        drawn["sign"] = torch.where(torch.rand(B, n, generator=generator) < 0.5, 1.0, -1.0)
+    return drawn
+
+
+def _draw_crop(scale: float, B: int, H: int, W: int, generator: torch.Generator, tries: int = 10) -> Tensor:
+    """(B, 4): left, top, width, height in pixels, of a share of the area from `scale` to 1 and a ratio of 3/4 to 4/3.
+
+    As torchvision's RandomResizedCrop: the first of ten draws that fits, the whole image if none does.
+    """
+    area = H * W * (scale + (1 - scale) * torch.rand(B, tries, generator=generator))
+    ratio = torch.exp(torch.log(torch.tensor(4 / 3)) * (2 * torch.rand(B, tries, generator=generator) - 1))
+    width, height = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+    fits = (width <= W) & (height <= H)
+    first = fits.int().argmax(1, keepdim=True)
+    any_fits = fits.any(1)
+    width = torch.where(any_fits, width.gather(1, first)[:, 0], W)
+    height = torch.where(any_fits, height.gather(1, first)[:, 0], H)
+    left, top = (
+        (torch.rand(B, generator=generator) * (size - part + 1)).floor() for size, part in ((W, width), (H, height))
+    )
+    return torch.stack([left, top, width, height], 1)
+
+
+def augment(images: Tensor, drawn: Mapping[str, Tensor], fill: Sequence[int] = (128, 128, 128)) -> Tensor:
+    """Do to each image what was drawn for it. `fill` is the colour of what moves in from outside the image.
+
+    RandAugment's operations follow crop and mirroring. All its geometry is one resampling with these, before its
+    colours: for an image that got one of each this exchanges the two, where the reference keeps the order of drawing.
     """
     B, H, W, _ = images.shape
-    if not 0 <= shift < min(H, W):
-        raise ValueError(f"shift must be at least 0 and less than the image's {min(H, W)} pixels, got {shift}")
     device = images.device
+    operations = drawn.get("operation")
+    geometric = operations is not None and bool((operations >= len(COLOUR)).any())
+    mirrored = drawn["mirrored"]
+    if "crop" in drawn or geometric:
+        images = _shift(images, drawn["down"], drawn["right"], torch.zeros_like(mirrored))
+        crop = drawn.get("crop", torch.tensor([0, 0, W, H]).expand(B, 4))
+        affine = _maps(operations, argument(drawn), H, W).to(device) if geometric else None
+        images = image_ops.resample(images, crop.to(device), mirrored.to(device), affine, tuple(fill))
+    else:
+        images = _shift(images, drawn["down"], drawn["right"], mirrored)
+    if operations is not None:
+        images = _recolour(images, operations, argument(drawn))
+    return images
 
-    def source(size: int) -> Tensor:  # (B, size): the row or column that each pixel is taken from
-        start = torch.randint(-shift, shift + 1, (B, 1), device=device)
-        position = (torch.arange(size, device=device) + start).abs()  # reflects at the first pixel
+
+def shift_and_flip(images: Tensor, shift: int = 4, flip: bool = True) -> Tensor:
+    """Move every image by up to `shift` pixels in each direction and mirror half of them, each by its own draw.
+
+    Draws come from torch's global random stream. The border is filled by reflection.
+    """
+    B, H, W, _ = images.shape
+    drawn = draw(Augmentation(shift, flip), B, H, W, torch.default_generator)
+    return augment(images, drawn)
+
+
+def argument(drawn: Mapping[str, Tensor]) -> Tensor:
+    """The argument of each drawn operation, (B, n): degrees, share, factor, bits or threshold; 0 where it has none."""
+    level = drawn["magnitude"] / LARGEST
+    signed = level * drawn["sign"]
+    found = torch.zeros_like(level)
+    factor = (1 + 0.9 * signed).clamp(min=0.1)
+    kinds = {
+        "Posterize": 4 - (level * 4).floor(),
+        "Solarize": 256 - (level * 256).floor(),
+        "SolarizeAdd": (level * 110).floor(),
+        "Color": factor,
+        "Contrast": factor,
+        "Brightness": factor,
+        "Sharpness": factor,
+        "Rotate": 30 * signed,
+        "ShearX": 0.3 * signed,
+        "ShearY": 0.3 * signed,
+        "TranslateX": 0.45 * signed,
+        "TranslateY": 0.45 * signed,
+    }
+    for name, value in kinds.items():
+        found = torch.where(drawn["operation"] == OPERATIONS.index(name), value, found)
+    return found
+
+
+def _maps(operations: Tensor, arguments: Tensor, H: int, W: int) -> Tensor:
+    """The affine maps of the geometric operations, (B, n, 2, 3); the identity where another was drawn."""
+    maps = torch.eye(2, 3).repeat(*operations.shape, 1, 1)
+    places = {"ShearX": (0, 1, 1), "ShearY": (1, 0, 1), "TranslateX": (0, 2, W), "TranslateY": (1, 2, H)}
+    for name, (row, column, unit) in places.items():
+        maps[..., row, column] += torch.where(operations == OPERATIONS.index(name), arguments * unit, 0)
+    turned = operations == OPERATIONS.index("Rotate")
+    maps[turned] = image_ops.rotation(arguments[turned], H, W)
+    return maps
+
+
+def _recolour(images: Tensor, operations: Tensor, arguments: Tensor) -> Tensor:
+    """Colour operations, one kind at a time on the images that drew it: the CPU knows which, the device never waits."""
+    images = images.clone()
+    for turn in range(operations.shape[1]):
+        for number, operation in enumerate(COLOUR.values()):
+            chosen = (operations[:, turn] == number).nonzero()[:, 0]
+            if len(chosen):
+                there = chosen.to(images.device, non_blocking=True)
+                value = arguments[chosen, turn].to(images.device, non_blocking=True)
+                images[there] = operation(images[there], value)
+    return images
+
+
+def _shift(images: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:
+    """Move by whole pixels and mirror, in one gather."""
+    B, H, W, _ = images.shape
+    if not (down.any() or right.any() or mirrored.any()):
+        return images
+
+    def source(size: int, start: Tensor) -> Tensor:  # (B, size): the row or column that each pixel is taken from
+        position = (torch.arange(size) + start[:, None]).abs()  # reflects at the first pixel
         return torch.where(position < size, position, 2 * (size - 1) - position)  # and at the last
 
-    rows, columns = source(H), source(W)
-    if flip:
-        mirrored = torch.rand(B, 1, device=device) < 0.5
-        columns = torch.where(mirrored, columns.flip(1), columns)
-    return images[torch.arange(B, device=device)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    rows, columns = source(H, down), source(W, right)
+    columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    rows, columns = rows.to(images.device, non_blocking=True), columns.to(images.device, non_blocking=True)
+    return images[torch.arange(B, device=images.device)[:, None, None], rows[:, :, None], columns[:, None, :]]

@@ -1,26 +1,35 @@
 """`python -m lib.compute RUN [--time-limit SECONDS]`: make the stages of a run, one by one, within a time limit.
 
 What does not fit is stopped with a checkpoint; the same command, called again, goes on from there, until all is done.
-The exit code is 0 when the run is complete and 75 (try again) when the time was up.
+The exit code is 0 when the run is complete and 75 (try again) when the time was up. Under torchrun several processes
+train the network and its probes and measure the fields together; then the first goes on alone.
 """
 
 import argparse
 import sys
 
-from lib import runs
+from lib import parallel, runs
 from lib.errors import OutOfTime
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 
 
-def compute(name: str, time_limit: float | None = None, optional: bool = False) -> bool:
+def compute(name: str, time_limit: float | None = None, optional: bool = False, compiled: bool = False) -> bool:
     """Make the stages of a run; whether all are done. ValueError for an unknown run."""
-    run = runs.make(name, time_limit)
+    parallel.begin()
+    run = runs.make(name, time_limit, compiled)
     try:
+        for stage in (s for s in runs.REQUIRED if runs.STAGES[s].shared):
+            run.require(stage)
+        first = not parallel.rank()
+        parallel.end()
+        if not first:
+            return True
         for stage in runs.STAGES if optional else runs.REQUIRED:
             run.require(stage)
     except OutOfTime as stop:
-        print(f"run {name}: {stop}", file=sys.stderr)
+        if not parallel.rank():
+            print(f"run {name}: {stop}", file=sys.stderr)
         return False
     print(f"run {name}: complete", file=sys.stderr)
     return True
@@ -31,9 +40,13 @@ def main() -> int:
     parser.add_argument("run", metavar="RUN", help=f"one of: {', '.join(runs.known())}")
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop with a checkpoint before it is over")
     parser.add_argument("--optional", action="store_true", help="also the stages that cost a training each")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the network before it is trained (pays on GPUs)"
+    )
     options = parser.parse_args()
     try:
-        return 0 if compute(options.run, options.time_limit, options.optional) else TRY_AGAIN
+        done = compute(options.run, options.time_limit, options.optional, options.compile)
+        return 0 if done else TRY_AGAIN
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

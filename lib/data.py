@@ -6,6 +6,7 @@ torchvision's own cache, downloading there if a network can be reached. `glyphs`
 source at all.
 """
 
+import dataclasses
 import io
 import json
 import os
@@ -80,6 +81,24 @@ class ImageSet:
             | {"coarse_labels": coarse}
         )
 
+    def resized(self, side: int) -> "ImageSet":
+        """The same images at side x side pixels, reduced by Pillow with antialiasing; itself if they have that size.
+
+        ValueError if they are smaller or not square: enlarging adds nothing, and cropping is for the reader to decide.
+        """
+        H, W = self.images.shape[1:3]
+        if (side, side) == (H, W):
+            return self
+        if H != W or side > H:
+            raise ValueError(
+                f"the network takes images of {side} x {side} pixels, {self.name} {self.split} has {H} x {W}: provide"
+                " square images of at least that size, or choose a run for smaller ones"
+            )
+        from PIL import Image
+
+        small = [np.asarray(Image.fromarray(i).resize((side, side), Image.Resampling.BICUBIC)) for i in self.images]
+        return dataclasses.replace(self, images=np.stack(small))
+
     def balanced(self, size: int, seed: int = 0) -> "ImageSet":
         """About `size` images, as many of each label, drawn by `seed`; all images if `size` is 0 or not less."""
         if not 0 < size < len(self):
@@ -103,11 +122,14 @@ def normalise(images: Tensor | np.ndarray, mean: tuple, std: tuple) -> Tensor:
     return (x * scale - shift).permute(0, 3, 1, 2)
 
 
-def batches(images: ImageSet, device: str | torch.device = "cpu", size: int = 250) -> Iterator[tuple[Tensor, Tensor]]:
-    """The images in order, as a network takes them, with their labels: float32 (B, 3, H, W) and int64 (B,)."""
-    for i in range(0, len(images), size):
-        x = torch.as_tensor(images.images[i : i + size]).to(device)
-        yield normalise(x, images.mean, images.std), torch.as_tensor(images.labels[i : i + size]).to(device)
+def batches(
+    images: ImageSet, device: str | torch.device = "cpu", size: int = 250, part: slice = slice(None)
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Some or all images in order, as a network takes them, with labels: float32 (B, 3, H, W) and int64 (B,)."""
+    pixels, labels = images.images[part], images.labels[part]
+    for i in range(0, len(labels), size):
+        x = torch.as_tensor(pixels[i : i + size]).to(device)
+        yield normalise(x, images.mean, images.std), torch.as_tensor(labels[i : i + size]).to(device)
 
 
 @lru_cache(maxsize=4)

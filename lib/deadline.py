@@ -2,6 +2,7 @@
 
 import time
 
+from lib import parallel
 from lib.errors import OutOfTime
 
 
@@ -26,6 +27,6 @@ class Deadline:
         return self._end is not None and now + self._longest > self._end
 
     def check(self, doing: str):
-        """Raises OutOfTime if the limit is near; `doing` says what was being done."""
-        if self.near():
+        """Raises OutOfTime, in all processes of a group, if the limit is near; `doing` says what was being done."""
+        if parallel.any_of(self.near())[0]:
             raise OutOfTime(f"stopped in {doing}, {self.seconds:.0f} seconds being over; call it again to go on")

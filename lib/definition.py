@@ -4,9 +4,10 @@ import dataclasses
 import tomllib
 from pathlib import Path
 
-from lib import andc_study, cct, heads_study, train
+from lib import andc_study, cct, heads_study
 from lib.errors import unknown
 from lib.probes import ProbeRecipe
+from lib.recipe import RECIPES, Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Definition:
     data: str
     seed: int
     network: cct.Config
-    training: train.Recipe
+    training: Recipe
     probes: ProbeRecipe
     heads: heads_study.Recipe
     andc: andc_study.Recipe
@@ -26,22 +27,30 @@ class Definition:
     def read(cls, path: Path) -> "Definition":
         """ValueError that names the file and the key where something is unknown, missing or of the wrong kind.
 
-        A file with `base = "<name>"` takes from that run's configuration whatever it does not say itself.
+        A file with `base = "<name>"` takes from that run's configuration whatever it does not say itself; the section
+        [training] may begin with `recipe = "reference"`, one of `lib.recipe.RECIPES`, and say only what differs.
         """
         try:
             raw = tomllib.loads(path.read_text())
             if base := raw.pop("base", None):
                 raw = tomllib.loads((path.parent.parent / base / path.name).read_text()) | raw
-            parts = {"network": cct.Config, "training": train.Recipe, "probes": ProbeRecipe}
-            parts |= {"heads": heads_study.Recipe, "andc": andc_study.Recipe, "scratch": andc_study.ScratchRecipe}
+            training = raw.get("training", {})
+            if (name := training.pop("recipe", "default")) not in RECIPES:
+                raise unknown("recipe", name, RECIPES)
+            parts = {"network": cct.Config(), "training": RECIPES[name], "probes": ProbeRecipe()}
+            parts |= {"heads": heads_study.Recipe(), "andc": andc_study.Recipe(), "scratch": andc_study.ScratchRecipe()}
             if extra := set(raw) - {"data", "seed", *parts}:
                 raise unknown("key", extra.pop(), ("data", "seed", *parts))
-            made = {}
-            for name, kind in parts.items():
-                known = [f.name for f in dataclasses.fields(kind)]
-                if extra := set(raw.get(name, {})) - set(known):
-                    raise unknown(f"key of [{name}]", extra.pop(), known)
-                made[name] = kind(**raw.get(name, {}))
+            made = {name: _changed(name, part, raw.get(name, {})) for name, part in parts.items()}
             return cls(str(raw["data"]), int(raw.get("seed", 0)), **made)
         except (ValueError, TypeError, KeyError, FileNotFoundError) as error:
             raise ValueError(f"{path}: {error}") from error
+
+
+def _changed(name: str, part, values: dict):
+    """A copy of a (nested) dataclass with other values, as a section [name] of the file gives them."""
+    known = [f.name for f in dataclasses.fields(part)]
+    if extra := set(values) - set(known):
+        raise unknown(f"key of [{name}]", extra.pop(), known)
+    inner = {k: _changed(f"{name}.{k}", getattr(part, k), v) for k, v in values.items() if isinstance(v, dict)}
+    return dataclasses.replace(part, **values | inner)

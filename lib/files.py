@@ -12,9 +12,16 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from lib import parallel
+
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file as a whole: after a crash there is the old content or the new one, never a part."""
+    """Replace a file as a whole: after a crash there is the old content or the new one, never a part.
+
+    Of several processes that work together, only the first writes.
+    """
+    if parallel.rank():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with open(partial, "wb") as file:

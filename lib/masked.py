@@ -15,6 +15,7 @@ from lib.andc import Nodes
 from lib.cct import CCT, READOUT
 from lib.data import ImageSet, batches
 from lib.probes import Probe
+from lib.recipe import Recipe
 from lib.sites import Site, record
 
 
@@ -42,7 +43,7 @@ def settle(network: CCT) -> CCT:
 
 
 def retrain(
-    network: CCT, masks: Mapping[str, np.ndarray], recipe: train.Recipe, images: ImageSet, seed: int, parts: str = "all"
+    network: CCT, masks: Mapping[str, np.ndarray], recipe: Recipe, images: ImageSet, seed: int, parts: str = "all"
 ) -> CCT:
     """Train a masked copy of the network further; removed weights stay zero. parts: "all" or "readout".
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lib import parallel
 from lib.data import ImageSet, batches
 from lib.errors import unknown
 from lib.probes import Probe
@@ -35,6 +36,8 @@ def measure(
 ) -> Measured:
     """Class means and probe accuracies of all sites named by `probes`, from one forward pass over the images.
 
+    The processes of a group (`lib.parallel`) share out the images; each gets the result for all.
+
     silencing: "readout" takes the pooling weights from the intact input; "input" recomputes them from each node alone.
     Accuracies are those of the whole probe in both cases. Raises ValueError for a class without images, another
     silencing, or activations that are not finite.
@@ -60,10 +63,11 @@ def measure(
     network.eval()
     progress = bar(len(images), f"{images.split} images")
     with record(network, {s: network.site(s) for s in probes}, add):
-        for x, target in batches(images, device, batch):
+        for x, target in batches(images, device, batch, parallel.part(len(images))):
             network(x)
-            progress.update(len(target))
+            progress.update(len(target) * parallel.size())
     progress.close()
+    parallel.add(*sums.values(), *correct.values())
 
     counts = np.bincount(images.labels, minlength=K)
     means = {s: (total.cpu().numpy() / counts[:, None]).astype(np.float32) for s, total in sums.items()}

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import cct, data, files, measure, snp, stages
+from lib import cct, data, files, measure, parallel, snp, stages
 from lib.deadline import Deadline
 from lib.definition import Definition
 from lib.errors import StaleRun, unknown
@@ -44,12 +44,15 @@ class Stage(NamedTuple):
     uses: Callable[["Definition"], tuple]  # what of the configuration the result depends on
     tables: tuple[str, ...] = ()
     optional: bool = False  # expensive, and nothing else builds on it
+    shared: bool = False  # several processes can work at it together
 
 
 STAGES = {
-    "train": Stage(1, (), stages.train_network, lambda d: (d.data, d.seed, d.network, d.training), ("training",)),
-    "probes": Stage(1, ("train",), stages.train_probes, lambda d: (d.probes, d.seed), ("probe_training",)),
-    "fields": Stage(1, ("train", "probes"), stages.fields, lambda d: (), ("probes",)),
+    "train": Stage(
+        1, (), stages.train_network, lambda d: (d.data, d.seed, d.network, d.training), ("training",), shared=True
+    ),
+    "probes": Stage(1, ("train",), stages.train_probes, lambda d: (d.probes, d.seed), ("probe_training",), shared=True),
+    "fields": Stage(1, ("train", "probes"), stages.fields, lambda d: (), ("probes",), shared=True),
     "heads": Stage(
         2,
         ("train", "probes", "fields"),
@@ -93,12 +96,13 @@ def load(name: str, needed: Iterable[str] | None = None) -> "Run":
     return run
 
 
-def make(name: str, time_limit: float | None = None) -> "Run":
+def make(name: str, time_limit: float | None = None, compiled: bool = False) -> "Run":
     """A run that computes and stores what is missing; the variable MODUS_RUNS names another folder for results.
 
     time_limit: seconds from now; what does not fit raises OutOfTime, and a later call goes on from there.
+    compiled: training compiles the network first (`torch.compile`), which pays on a GPU.
     """
-    return Run(name, compute=True, deadline=Deadline(time_limit))
+    return Run(name, compute=True, deadline=Deadline(time_limit), compiled=compiled)
 
 
 def published(name: str) -> "Run | None":
@@ -110,11 +114,18 @@ def published(name: str) -> "Run | None":
 class Run:
     """A run's results; see `load` and `make`."""
 
-    def __init__(self, name: str, compute: bool, folder: Path | None = None, deadline: Deadline | None = None):
+    def __init__(
+        self,
+        name: str,
+        compute: bool,
+        folder: Path | None = None,
+        deadline: Deadline | None = None,
+        compiled: bool = False,
+    ):
         if name not in known():
             raise unknown("run", name, known())
         self.name = name
-        self.compute, self.deadline = compute, deadline or Deadline()
+        self.compute, self.deadline, self.compiled = compute, deadline or Deadline(), compiled
         self._fresh: set[str] = set()  # stages known to be complete and fresh
         self.folder = folder or Path(os.environ.get("MODUS_RUNS") or PUBLISHED) / name
         self.definition = Definition.read(PUBLISHED / name / "config.toml")
@@ -228,8 +239,8 @@ class Run:
         return found | {"provenance": {s: {k: r[k] for k in facts} for s, r in stages.items()}}
 
     def images(self, split: str) -> data.ImageSet:
-        """The run's images; MissingData where no source has them."""
-        return data.load(self.definition.data, split)
+        """The run's images, at the size its network takes; MissingData where no source has them."""
+        return data.load(self.definition.data, split).resized(self.definition.network.image_size)
 
     # ---- the stage store
 
@@ -289,8 +300,10 @@ class Run:
 
     def _make(self, stage: str):
         inputs, started = self.inputs(stage), time.monotonic()
-        print(f"run {self.name}: computing stage {stage} on {self.device} ...", file=sys.stderr)
+        if not parallel.rank():
+            print(f"run {self.name}: computing stage {stage} on {self.device} ...", file=sys.stderr)
         written, results, facts = STAGES[stage].compute(self)
+        parallel.wait()
         facts = facts or {}
         record = self.record | {k: v for k, v in facts.items() if k != "seconds"}
         record["config"] = dataclasses.asdict(self.definition)
@@ -302,6 +315,7 @@ class Run:
             **provenance(self.device),
         }
         files.write_json(self.folder / "run.json", record)
+        parallel.wait()
 
     def build(self) -> cct.CCT:
         """A new network of the run's configuration, at random weights."""

@@ -28,7 +28,7 @@ def train_network(run) -> Made:
     checkpoint = run.folder / ".training.safetensors"
     d = run.definition
     network, curve = train.train(
-        run.build, d.training, images, d.seed, checkpoint, device=run.device, deadline=run.deadline
+        run.build, d.training, images, d.seed, checkpoint, 60, run.device, run.deadline, run.compiled
     )
     files.write_tensors(run.folder / "network.safetensors", network.state_dict())
     files.write_table(run.folder / "training.csv", pd.DataFrame(curve))
@@ -50,10 +50,14 @@ def train_network(run) -> Made:
 def train_probes(run) -> Made:
     """A probe at every site."""
     d = run.definition
-    trained, curve = probes.train_probes(run.network(), run.sites, run.images("train"), d.probes, d.seed)
+    checkpoint = run.folder / ".probes.safetensors"
+    trained, curve = probes.train_probes(
+        run.network(), run.sites, run.images("train"), d.probes, d.seed, checkpoint, run.deadline
+    )
     tensors = {f"{s}/{name}": t for s, probe in trained.items() for name, t in probe.state_dict().items()}
     files.write_tensors(run.folder / "probes.safetensors", tensors)
     files.write_table(run.folder / "probe_training.csv", pd.DataFrame(curve))
+    checkpoint.unlink(missing_ok=True)
     return Made(["probes.safetensors", "probe_training.csv"], {"probe_sites": len(trained)})
 
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from conftest import tiny_config
-from lib import andc_study, cct, compact, cost, latency, masked, train
+from lib import andc_study, cct, compact, cost, latency, masked
+from lib.augment import Augmentation
 from lib.files import Journal
+from lib.recipe import Recipe
 
-RECIPE = train.Recipe(epochs=2, batch=20, lr=1e-2, warmup_epochs=0, shift=1)
+RECIPE = Recipe(2, 20, lr=1e-2, warmup_epochs=0, augmentation=Augmentation(shift=1))
 
 
 def half(network: cct.CCT, seed: int = 0) -> dict[str, np.ndarray]:

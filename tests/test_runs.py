@@ -25,6 +25,7 @@ stem_widths = [8]
 [training]
 epochs = 1
 batch = 20
+[training.augmentation]
 shift = 1
 [probes]
 epochs = 1

@@ -1,5 +1,6 @@
 """Training: the same weights with or without interruption, and augmentation that does what it says."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -8,10 +9,15 @@ import torch
 
 from conftest import tiny_config, tiny_images
 from lib import cct, deadline, train
-from lib.augment import shift_and_flip
+from lib import checkpoint as checkpoints
+from lib.augment import Augmentation
 from lib.errors import OutOfTime
+from lib.recipe import REFERENCE, Recipe
 
-RECIPE = train.Recipe(epochs=2, batch=10, warmup_epochs=0.5, lr=1e-2, shift=1)
+RECIPE = Recipe(epochs=2, batch=10, warmup_epochs=0.5, lr=1e-2, augmentation=Augmentation(shift=1))
+MIXED = dataclasses.replace(
+    RECIPE, augmentation=Augmentation(1, True, 0.8, operations=2, erase=0.5, mixup=0.8, cutmix=1.0)
+)
 
 
 def build():
@@ -22,10 +28,11 @@ class Killed(Exception):
     pass
 
 
-def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path, monkeypatch):
+@pytest.mark.parametrize("recipe", [RECIPE, MIXED])
+def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path, monkeypatch, recipe):
     images, checkpoint = tiny_images(), tmp_path / "checkpoint.safetensors"
-    straight, curve = train.train(build, RECIPE, images, seed=3)
-    save, calls = train._save, []
+    straight, curve = train.train(build, recipe, images, seed=3)
+    save, calls = checkpoints.save, []
 
     def save_and_die(*arguments):
         save(*arguments)
@@ -33,11 +40,11 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path, monkeyp
         if len(calls) in (3, 5):
             raise Killed
 
-    monkeypatch.setattr(train, "_save", save_and_die)
+    monkeypatch.setattr(checkpoints, "save", save_and_die)
     for _ in range(2):
         with pytest.raises(Killed):
-            train.train(build, RECIPE, images, 3, checkpoint, interval=0)
-    resumed, again = train.train(build, RECIPE, images, 3, checkpoint, interval=0)
+            train.train(build, recipe, images, 3, checkpoint, interval=0)
+    resumed, again = train.train(build, recipe, images, 3, checkpoint, interval=0)
     for a, b in zip(straight.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
     assert [r["loss"] for r in again] == [r["loss"] for r in curve]
@@ -47,7 +54,9 @@ def test_training_leaves_the_callers_random_stream_alone_and_learns():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    _, curve = train.train(build, train.Recipe(epochs=12, batch=10, lr=1e-2, shift=0), tiny_images())
+    _, curve = train.train(
+        build, Recipe(epochs=12, batch=10, lr=1e-2, augmentation=Augmentation(shift=0)), tiny_images()
+    )
     assert torch.rand(1) == expected
     assert curve[-1]["loss"] < curve[0]["loss"] and curve[-1]["train_accuracy"] > 0.4
 
@@ -68,21 +77,12 @@ def test_the_schedule_warms_up_and_comes_down():
     assert rates[-1] == pytest.approx(RECIPE.final_lr, abs=1e-4) and rates[0] < rates[10]
 
 
-def test_shift_and_flip_moves_pixels_and_invents_none():
-    images = torch.arange(36, dtype=torch.uint8).reshape(1, 6, 6, 1).expand(400, 6, 6, 3)
-    torch.manual_seed(0)
-    moved = shift_and_flip(images, shift=2)
-    assert moved.dtype == torch.uint8 and moved.shape == images.shape
-    centres = set(moved[:, 2, 2, 0].tolist())
-    rows, columns = range(5), (*range(5), *(5 - c for c in range(5)))
-    assert centres == {6 * r + c for r in rows for c in columns}
-    assert torch.equal(shift_and_flip(images, 0, flip=False), images)
-
-
-@pytest.mark.parametrize("shift", [-1, 6])
-def test_a_shift_beyond_the_image_is_refused(shift):
-    with pytest.raises(ValueError, match="shift must be"):
-        shift_and_flip(torch.zeros(1, 6, 6, 3, dtype=torch.uint8), shift)
+def test_the_references_schedule_starts_low_and_ends_with_a_cool_down():
+    rates = [REFERENCE.lr_at(s, 3100) for s in range(3100)]
+    assert rates[0] == pytest.approx(1e-6, rel=10) and rates[0] > 1e-6 and max(rates) == pytest.approx(6e-4)
+    assert rates.index(max(rates)) in (99, 100) and rates[1550] == pytest.approx((6e-4 + 1e-5) / 2, rel=0.02)
+    assert rates[-100:] == pytest.approx([1e-5] * 100)
+    assert rates[100:] == sorted(rates[100:], reverse=True)
 
 
 def test_top_k_accuracy():

@@ -1,0 +1,93 @@
+"""The batches of a training: images that stay on the device, shuffled and augmented there, many steps at a time.
+
+Everything random in step t (which images, what happens to them) is a function of (seed, t) alone, so that a training
+can go on at any step; and it is drawn for the batch of all processes, so that it does not depend on their number.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib import mixing, parallel
+from lib.augment import Augmentation, augment, draw
+from lib.data import ImageSet, normalise
+from lib.mixing import Targets
+from lib.seeds import seed_for
+
+PIXELS_AT_ONCE = {"cpu": 2**18, "cuda": 2**21}  # what fits a processor's cache, and what keeps a GPU busy
+
+
+class Feed:
+    """Augmented batches of an image set: `Feed(...).steps(first, last)` yields (images (B, 3, H, W), targets).
+
+    batch: images a step of all processes; each process gets its part. Raises ValueError if there are fewer images than
+    that, or if the batch cannot be shared out evenly (in pairs, where images are mixed).
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        policy: Augmentation,
+        batch: int,
+        seed: int,
+        device: str | torch.device = "cpu",
+    ):
+        if len(images) < batch:
+            raise ValueError(f"an epoch needs at least one batch of {batch} images, got {len(images)} images")
+        if batch % (unit := parallel.size() * (2 if policy.mixes else 1)):
+            raise ValueError(
+                f"a batch must be a multiple of {unit} for {parallel.size()} process(es)"
+                f"{' that mix images in pairs' if policy.mixes else ''}, got {batch}"
+            )
+        self.images, self.policy, self.batch, self.seed = images, policy, batch, seed
+        self.device = torch.device(device)
+        self.per_epoch = len(images) // batch
+        self.pixels, self.labels = (torch.as_tensor(a).to(device) for a in (images.images, images.labels))
+        self.H, self.W = images.images.shape[1:3]
+        self.fill = tuple(round(255 * m) for m in images.mean)
+        self.noise = mixing.noise_images(self.H, self.W, seed_for(seed), device) if policy.erase else None
+        self.order = lru_cache(1)(self._order)
+        self.mine = parallel.part(batch)
+
+    def steps(self, first: int, last: int) -> Iterator[tuple[Tensor, Targets]]:
+        """The batches of steps first ... last - 1."""
+        size = self.mine.stop - self.mine.start
+        at_once = max(1, PIXELS_AT_ONCE.get(self.device.type, 2**18) // (size * self.H * self.W))
+        for start in range(first, last, at_once):
+            chunk = range(start, min(start + at_once, last))
+            yield from self._prepare(chunk, size)
+
+    def _order(self, epoch: int) -> Tensor:
+        return torch.from_numpy(np.random.default_rng(seed_for(self.seed, epoch)).permutation(len(self.images)))
+
+    def _prepare(self, chunk: range, size: int) -> Iterator[tuple[Tensor, Targets]]:
+        """Augment the images of some steps together, then hand them out step by step."""
+        plans = [self._plan(step) for step in chunk]
+        plan = {key: torch.cat([p[key] for p in plans]) for key in plans[0]}
+        chosen = plan["chosen"].to(self.device, non_blocking=True)
+        images, labels = self.pixels[chosen], self.labels[chosen]
+        images = augment(images, plan, self.fill)
+        images = normalise(images, self.images.mean, self.images.std)
+        if "erased" in plan:
+            images = mixing.erase(images, plan["erased"], self.noise)
+        targets = Targets(labels)
+        if "mixing" in plan:
+            images, targets = mixing.mix(images, labels, plan["mixing"])
+        for i in range(0, len(images), size):
+            yield images[i : i + size], Targets(*(None if t is None else t[i : i + size] for t in targets))
+
+    def _plan(self, step: int) -> dict[str, Tensor]:
+        """What was drawn for this process's images of a step."""
+        epoch, position = divmod(step, self.per_epoch)
+        generator = torch.Generator().manual_seed(seed_for(self.seed, epoch, position))
+        plan = draw(self.policy, self.batch, self.H, self.W, generator)
+        plan["chosen"] = self.order(epoch)[position * self.batch : (position + 1) * self.batch]
+        if self.policy.erase:
+            plan["erased"] = mixing.draw_erasing(self.policy.erase, self.batch, self.H, self.W, generator)
+        if self.policy.mixes:
+            random = np.random.default_rng(seed_for(self.seed, epoch, position, 1))
+            plan["mixing"] = mixing.draw_mixing(self.policy, self.H, self.W, random).expand(self.batch, 5)
+        return {key: value[self.mine] for key, value in plan.items()}
