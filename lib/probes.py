@@ -102,7 +102,7 @@ def train_probes(
             fields = probes[site](h)
             loss = F.cross_entropy(fields, target)
             (loss * share).backward()
-        sums[site] += torch.stack([loss.detach(), (fields.detach().argmax(1) == target).float().mean()])
+        sums[site] += share * torch.stack([loss.detach(), (fields.detach().argmax(1) == target).float().mean()])
 
     state = {"epoch": 0, "curve": [], "schedule": schedule.state_dict()}
     identity = f"{recipe} seed={seed} sites={','.join(probes)} data={images.name}/{images.split}[{len(images)}]"
