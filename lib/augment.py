@@ -1,10 +1,11 @@
 """Augmentation of whole batches where they live: uint8 (B, H, W, 3) in, the same out, on any device.
 
-What happens to each image is drawn first (`draw`, on the CPU, from a generator), then done (`augment`, on the device).
-So the same draws give the same images on a CPU and on a GPU, and drawing never waits for the device. `lib.mixing` adds
-what works on normalised images: erasing, MixUp and CutMix.
+What happens to each image is drawn and decided on the CPU (`draw`, `decide`), then done on the device (`augment`). So
+the same draws give the same images on a CPU and on a GPU, and drawing never waits for the device. `lib.mixing` does what is
+done to normalised images: erasing, MixUp and CutMix.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,67 +65,110 @@ class Augmentation:
 
 
 def draw(policy: Augmentation, B: int, H: int, W: int, generator: torch.Generator) -> dict[str, Tensor]:
-    """What happens to each of B images: tensors whose first dimension is B, on the CPU."""
+    """Random numbers for B images, on the CPU, as few calls as can be; `decide` makes of them what happens.
+
+    down, right (B,) int64 in pixels; mirrored (B,) bool; uniform (B, n) for all the rest.
+    """
     if not 0 <= policy.shift < min(H, W):
         raise ValueError(f"shift must be at least 0 and less than the image's {min(H, W)} pixels, got {policy.shift}")
     drawn = {
         "down": torch.randint(-policy.shift, policy.shift + 1, (B,), generator=generator),
         "right": torch.randint(-policy.shift, policy.shift + 1, (B,), generator=generator),
-        "mirrored": torch.zeros(B, dtype=torch.bool),
+        "mirrored": torch.rand(B, generator=generator) < 0.5 if policy.flip else torch.zeros(B, dtype=torch.bool),
     }
-    if policy.flip:
-        drawn["mirrored"] = torch.rand(B, generator=generator) < 0.5
+    columns = CROP_COLUMNS * (policy.crop_scale < 1) + 4 * policy.operations + ERASE_COLUMNS * (policy.erase > 0)
+    return drawn | {"uniform": torch.rand(B, columns, generator=generator)}
+
+
+def decide(policy: Augmentation, drawn: Mapping[str, Tensor], H: int, W: int) -> dict[str, Tensor]:
+    """What happens to each image, from its random numbers: tensors whose first dimension is that of the images."""
+    plan = {key: drawn[key] for key in ("down", "right", "mirrored")}
+    crop, operation, erasure = drawn["uniform"].split(
+        [CROP_COLUMNS * (policy.crop_scale < 1), 4 * policy.operations, ERASE_COLUMNS * (policy.erase > 0)], dim=1
+    )
     if policy.crop_scale < 1:
-        drawn["crop"] = _draw_crop(policy.crop_scale, B, H, W, generator)
-    if n := policy.operations:
-        operation = torch.randint(len(OPERATIONS), (B, n), generator=generator)
-        applied = torch.rand(B, n, generator=generator) < 0.5
-        drawn["operation"] = torch.where(applied, operation, NOTHING)
-        spread = torch.randn(B, n, generator=generator) * policy.magnitude_std
-        drawn["magnitude"] = (policy.magnitude + spread).clamp(0, LARGEST)
-        drawn["sign"] = torch.where(torch.rand(B, n, generator=generator) < 0.5, 1.0, -1.0)
-    return drawn
+        plan["crop"] = _crop(policy.crop_scale, crop, H, W)
+    if policy.operations:
+        which, whether, how_much, sign = operation.chunk(4, dim=1)
+        plan["operation"] = torch.where(whether < 0.5, (which * len(OPERATIONS)).long(), NOTHING)
+        deviation = torch.special.ndtri(how_much.clamp(1e-6, 1 - 1e-6))  # standard normal
+        plan["magnitude"] = (policy.magnitude + deviation * policy.magnitude_std).clamp(0, LARGEST)
+        plan["sign"] = torch.where(sign < 0.5, 1.0, -1.0)
+    if policy.erase:
+        plan["erased"] = _erasure(policy.erase, erasure, H, W)
+    return plan
 
 
-def _draw_crop(scale: float, B: int, H: int, W: int, generator: torch.Generator, tries: int = 10) -> Tensor:
+TRIES = 10  # to find a rectangle that fits into the image
+CROP_COLUMNS, ERASE_COLUMNS = 2 * TRIES + 2, 2 * TRIES + 4
+
+
+def _crop(scale: float, uniform: Tensor, H: int, W: int) -> Tensor:
     """(B, 4): left, top, width, height in pixels, of a share of the area from `scale` to 1 and a ratio of 3/4 to 4/3.
 
     As torchvision's RandomResizedCrop: the first of ten draws that fits, the whole image if none does.
     """
-    area = H * W * (scale + (1 - scale) * torch.rand(B, tries, generator=generator))
-    ratio = torch.exp(torch.log(torch.tensor(4 / 3)) * (2 * torch.rand(B, tries, generator=generator) - 1))
-    width, height = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
-    fits = (width <= W) & (height <= H)
-    first = fits.int().argmax(1, keepdim=True)
-    any_fits = fits.any(1)
-    width = torch.where(any_fits, width.gather(1, first)[:, 0], W)
-    height = torch.where(any_fits, height.gather(1, first)[:, 0], H)
+    sides, place = uniform.split([2 * TRIES, 2], dim=1)
+    width, height, fits = _first_rectangle(sides, scale, 1, 4 / 3, W, H)
+    width, height = torch.where(fits, width, W), torch.where(fits, height, H)
     left, top = (
-        (torch.rand(B, generator=generator) * (size - part + 1)).floor() for size, part in ((W, width), (H, height))
+        (u * (size - part + 1)).floor() for u, size, part in zip(place.T, (W, H), (width, height), strict=True)
     )
     return torch.stack([left, top, width, height], 1)
 
 
-def augment(images: Tensor, drawn: Mapping[str, Tensor], fill: Sequence[int] = (128, 128, 128)) -> Tensor:
-    """Do to each image what was drawn for it. `fill` is the colour of what moves in from outside the image.
+def _erasure(share: float, uniform: Tensor, H: int, W: int) -> Tensor:
+    """(B, 5): left, top, width, height in pixels of the rectangle to be erased, and a random number for its noise.
+
+    With probability `share` an image loses 2 % to 1/3 of its area, of a ratio of 0.3 to 1/0.3; else the size is 0. As
+    in timm's RandomErasing, the first of ten draws that fits counts, and none fills a whole side.
+    """
+    sides, whether, place, noise = uniform.split([2 * TRIES, 1, 2, 1], dim=1)
+    width, height, fits = _first_rectangle(sides, 0.02, 1 / 3, 1 / 0.3, W - 1, H - 1, H * W)
+    erased = fits & (whether[:, 0] < share)
+    width, height = torch.where(erased, width, 0), torch.where(erased, height, 0)
+    left, top = (
+        (u * (size - part + 1)).floor() for u, size, part in zip(place.T, (W, H), (width, height), strict=True)
+    )
+    return torch.stack([left, top, width, height, noise[:, 0]], 1)
+
+
+def _first_rectangle(
+    uniform: Tensor, smallest: float, largest: float, ratio: float, W: int, H: int, area: int | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Width, height (B,) of the first of the draws in `uniform` (B, 2 * TRIES) that fits into W x H, and if one does.
+
+    The share of the area is uniform between its limits, the logarithm of the ratio of the sides between -/+ log(ratio).
+    """
+    share, slope = uniform.chunk(2, dim=1)
+    pixels = (area or H * W) * (smallest + (largest - smallest) * share)
+    ratios = torch.exp(math.log(ratio) * (2 * slope - 1))
+    width, height = (pixels * ratios).sqrt().round(), (pixels / ratios).sqrt().round()
+    fits = (width <= W) & (height <= H)
+    first = fits.int().argmax(1, keepdim=True)
+    return width.gather(1, first)[:, 0], height.gather(1, first)[:, 0], fits.any(1)
+
+
+def augment(images: Tensor, plan: Mapping[str, Tensor], fill: Sequence[int] = (128, 128, 128)) -> Tensor:
+    """Do to each image what was decided for it. `fill` is the colour of what moves in from outside the image.
 
     RandAugment's operations follow crop and mirroring. All its geometry is one resampling with these, before its
     colours: for an image that got one of each this exchanges the two, where the reference keeps the order of drawing.
     """
     B, H, W, _ = images.shape
     device = images.device
-    operations = drawn.get("operation")
+    operations = plan.get("operation")
     geometric = operations is not None and bool((operations >= len(COLOUR)).any())
-    mirrored = drawn["mirrored"]
-    if "crop" in drawn or geometric:
-        images = _shift(images, drawn["down"], drawn["right"], torch.zeros_like(mirrored))
-        crop = drawn.get("crop", torch.tensor([0, 0, W, H]).expand(B, 4))
-        affine = _maps(operations, argument(drawn), H, W).to(device) if geometric else None
+    mirrored = plan["mirrored"]
+    if "crop" in plan or geometric:
+        images = _shift(images, plan["down"], plan["right"], torch.zeros_like(mirrored))
+        crop = plan.get("crop", torch.tensor([0, 0, W, H]).expand(B, 4))
+        affine = _maps(operations, argument(plan), H, W).to(device) if geometric else None
         images = image_ops.resample(images, crop.to(device), mirrored.to(device), affine, tuple(fill))
     else:
-        images = _shift(images, drawn["down"], drawn["right"], mirrored)
+        images = _shift(images, plan["down"], plan["right"], mirrored)
     if operations is not None:
-        images = _recolour(images, operations, argument(drawn))
+        images = _recolour(images, operations, argument(plan))
     return images
 
 
@@ -134,14 +178,14 @@ def shift_and_flip(images: Tensor, shift: int = 4, flip: bool = True) -> Tensor:
     Draws come from torch's global random stream. The border is filled by reflection.
     """
     B, H, W, _ = images.shape
-    drawn = draw(Augmentation(shift, flip), B, H, W, torch.default_generator)
-    return augment(images, drawn)
+    policy = Augmentation(shift, flip)
+    return augment(images, decide(policy, draw(policy, B, H, W, torch.default_generator), H, W))
 
 
-def argument(drawn: Mapping[str, Tensor]) -> Tensor:
+def argument(plan: Mapping[str, Tensor]) -> Tensor:
     """The argument of each drawn operation, (B, n): degrees, share, factor, bits or threshold; 0 where it has none."""
-    level = drawn["magnitude"] / LARGEST
-    signed = level * drawn["sign"]
+    level = plan["magnitude"] / LARGEST
+    signed = level * plan["sign"]
     found = torch.zeros_like(level)
     factor = (1 + 0.9 * signed).clamp(min=0.1)
     kinds = {
@@ -159,7 +203,7 @@ def argument(drawn: Mapping[str, Tensor]) -> Tensor:
         "TranslateY": 0.45 * signed,
     }
     for name, value in kinds.items():
-        found = torch.where(drawn["operation"] == OPERATIONS.index(name), value, found)
+        found = torch.where(plan["operation"] == OPERATIONS.index(name), value, found)
     return found
 
 

@@ -28,7 +28,7 @@ IMAGE_COLUMNS = ("img", "image")
 LABEL_COLUMNS = ("fine_label", "label")
 STATISTICS = {  # mean and standard deviation of each channel of the training images, in units of the full range
     "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),  # as the reference implementation normalises
-    "flowers102": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),  # ImageNet's, as is customary for this set
+    "flowers102": ((0.4353, 0.3773, 0.2872), (0.2966, 0.2455, 0.2698)),  # likewise
     "glyphs": ((0.5013, 0.5022, 0.5007), (0.2999, 0.3456, 0.2873)),
 }
 

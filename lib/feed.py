@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lib import mixing, parallel
-from lib.augment import Augmentation, augment, draw
+from lib.augment import Augmentation, augment, decide, draw
 from lib.data import ImageSet, normalise
 from lib.mixing import Targets
 from lib.seeds import seed_for
@@ -65,29 +65,28 @@ class Feed:
 
     def _prepare(self, chunk: range, size: int) -> Iterator[tuple[Tensor, Targets]]:
         """Augment the images of some steps together, then hand them out step by step."""
-        plans = [self._plan(step) for step in chunk]
-        plan = {key: torch.cat([p[key] for p in plans]) for key in plans[0]}
-        chosen = plan["chosen"].to(self.device, non_blocking=True)
+        each = [self._draw(step) for step in chunk]
+        drawn = {key: torch.cat([d[key] for d in each]) for key in each[0]}
+        plan = decide(self.policy, drawn, self.H, self.W)
+        chosen = drawn["chosen"].to(self.device, non_blocking=True)
         images, labels = self.pixels[chosen], self.labels[chosen]
         images = augment(images, plan, self.fill)
         images = normalise(images, self.images.mean, self.images.std)
         if "erased" in plan:
             images = mixing.erase(images, plan["erased"], self.noise)
         targets = Targets(labels)
-        if "mixing" in plan:
-            images, targets = mixing.mix(images, labels, plan["mixing"])
+        if "mixing" in drawn:
+            images, targets = mixing.mix(images, labels, drawn["mixing"])
         for i in range(0, len(images), size):
             yield images[i : i + size], Targets(*(None if t is None else t[i : i + size] for t in targets))
 
-    def _plan(self, step: int) -> dict[str, Tensor]:
-        """What was drawn for this process's images of a step."""
+    def _draw(self, step: int) -> dict[str, Tensor]:
+        """What is drawn for this process's images of a step."""
         epoch, position = divmod(step, self.per_epoch)
         generator = torch.Generator().manual_seed(seed_for(self.seed, epoch, position))
-        plan = draw(self.policy, self.batch, self.H, self.W, generator)
-        plan["chosen"] = self.order(epoch)[position * self.batch : (position + 1) * self.batch]
-        if self.policy.erase:
-            plan["erased"] = mixing.draw_erasing(self.policy.erase, self.batch, self.H, self.W, generator)
+        drawn = draw(self.policy, self.batch, self.H, self.W, generator)
+        drawn["chosen"] = self.order(epoch)[position * self.batch : (position + 1) * self.batch]
         if self.policy.mixes:
             random = np.random.default_rng(seed_for(self.seed, epoch, position, 1))
-            plan["mixing"] = mixing.draw_mixing(self.policy, self.H, self.W, random).expand(self.batch, 5)
-        return {key: value[self.mine] for key, value in plan.items()}
+            drawn["mixing"] = mixing.draw_mixing(self.policy, self.H, self.W, random).expand(self.batch, 5)
+        return {key: value[self.mine] for key, value in drawn.items()}

@@ -41,26 +41,6 @@ class Targets(NamedTuple):
         return (self.share * (found == self.labels) + (1 - self.share) * (found == self.partners)).sum()
 
 
-def draw_erasing(share: float, B: int, H: int, W: int, generator: torch.Generator, tries: int = 10) -> Tensor:
-    """(B, 5): left, top, width, height in pixels of the rectangle to be erased, and the number of its noise.
-
-    With probability `share` an image loses 2 % to 1/3 of its area, of a ratio of 0.3 to 1/0.3; else the size is 0. As
-    in timm's RandomErasing, the first of ten draws that fits counts.
-    """
-    area = H * W * (0.02 + (1 / 3 - 0.02) * torch.rand(B, tries, generator=generator))
-    ratio = torch.exp(torch.log(torch.tensor(1 / 0.3)) * (2 * torch.rand(B, tries, generator=generator) - 1))
-    height, width = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
-    fits = (width < W) & (height < H)
-    first = fits.int().argmax(1, keepdim=True)
-    erased = (torch.rand(B, generator=generator) < share) & fits.any(1)
-    width, height = (torch.where(erased, part.gather(1, first)[:, 0], 0) for part in (width, height))
-    left, top = (
-        (torch.rand(B, generator=generator) * (size - part + 1)).floor() for size, part in ((W, width), (H, height))
-    )
-    noise = torch.randint(NOISES, (B,), generator=generator).float()
-    return torch.stack([left, top, width, height, noise], 1)
-
-
 def noise_images(H: int, W: int, seed: int, device: str | torch.device = "cpu") -> Tensor:
     """Standard normal noise, (NOISES, 3, H, W), the same on every device."""
     return torch.randn(NOISES, 3, H, W, generator=torch.Generator().manual_seed(seed)).to(device)
@@ -75,14 +55,14 @@ def _within(boxes: Tensor, H: int, W: int) -> Tensor:
 
 
 def erase(images: Tensor, boxes: Tensor, noise: Tensor) -> Tensor:
-    """Fill each image's rectangle, as `draw_erasing` gives them, with its noise."""
+    """Fill each image's rectangle with noise; boxes (B, 5) as `lib.augment.decide` gives them under "erased"."""
     chosen = (boxes[:, 2] > 0).nonzero()[:, 0]  # on the CPU: the device never waits
     if not len(chosen):
         return images
     boxes, there = boxes[chosen].to(images.device), chosen.to(images.device)
     images = images.clone(memory_format=torch.preserve_format)
     inside = _within(boxes, *images.shape[2:])
-    images[there] = torch.where(inside, noise[boxes[:, 4].long()].to(images.dtype), images[there])
+    images[there] = torch.where(inside, noise[(boxes[:, 4] * NOISES).long()].to(images.dtype), images[there])
     return images
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from lib import checkpoint as checkpoints
 from lib import parallel
@@ -20,6 +19,7 @@ from lib.data import ImageSet, batches
 from lib.deadline import Deadline
 from lib.errors import OutOfTime
 from lib.feed import Feed
+from lib.learner import Learner
 from lib.progress import bar
 from lib.recipe import Recipe
 from lib.seeds import seed_for
@@ -40,8 +40,7 @@ def train(
 ) -> tuple[nn.Module, list[dict]]:
     """Build a network and train it; returns it in evaluation mode, with its curve: one row an epoch.
 
-    On a GPU matrices are multiplied in bfloat16 and weights kept in float32; `compiled` also compiles the network. The
-    processes of a group (`lib.parallel`) share out each batch and add up their gradients.
+    For `compiled`, precision on a GPU and several processes, see `lib.learner.Learner`.
 
     `checkpoint` names a file that is written every `interval` seconds and at the end of each epoch; if it is there,
     training goes on from it. It is refused (ValueError) if it was written under another recipe, seed or image set.
@@ -50,14 +49,11 @@ def train(
     device = torch.device(device)
     feed = Feed(images, recipe.augmentation, recipe.batch, seed, device)
     network = initialised(build, seed).to(device)
-    if device.type == "cuda":
-        network = network.to(memory_format=torch.channels_last)
-    optimiser = adamw(network, recipe)
+    learn = Learner(network, recipe, compiled)
     identity = f"{recipe} seed={seed} data={images.name}/{images.split}[{len(images)}]"
     state = {"step": 0, "seconds": 0.0, "curve": [], "loss": 0.0, "correct": 0.0}
     if checkpoint and checkpoint.exists():
-        state = checkpoints.resume(checkpoint, identity, network, optimiser)
-    step_forward = prepare(network, device, compiled)
+        state = checkpoints.resume(checkpoint, identity, network, learn.optimiser)
 
     steps = round(recipe.epochs * feed.per_epoch)
     first = state["step"]
@@ -72,19 +68,11 @@ def train(
         for step, (x, targets) in enumerate(feed.steps(first, steps), first):
             epoch, position = divmod(step, feed.per_epoch)
             torch.manual_seed(seed_for(seed, epoch, position, 2 + parallel.rank()))
-            for group in optimiser.param_groups:
-                group["lr"] = recipe.lr_at(step, steps)
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                logits = step_forward(x)
-            loss = targets.loss(logits.float(), recipe.label_smoothing)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            sums += torch.stack([loss.detach() * len(x), targets.correct(logits.detach())])
+            sums += learn(x, targets, lr := recipe.lr_at(step, steps))
             progress.update()
             if last := position == feed.per_epoch - 1 or step + 1 == steps:
                 parallel.add(sums)
-                row = _row(epoch, optimiser, sums / ((position + 1) * recipe.batch), time.monotonic() - started)
+                row = _row(epoch, lr, sums / ((position + 1) * recipe.batch), time.monotonic() - started)
                 state["curve"].append(row)
                 sums.zero_()
                 progress.set_postfix(
@@ -100,7 +88,7 @@ def train(
                 parallel.add(total)
                 state |= {"step": step + 1, "seconds": time.monotonic() - started}
                 state |= dict(zip(("loss", "correct"), total.tolist(), strict=True))
-                checkpoints.save(checkpoint, identity, state, network, optimiser)
+                checkpoints.save(checkpoint, identity, state, network, learn.optimiser)
                 saved = time.monotonic()
             if stop:
                 raise OutOfTime(f"training stopped after {step + 1} of {steps} steps; call it again to go on")
@@ -108,11 +96,10 @@ def train(
     return network.eval(), state["curve"]
 
 
-def _row(epoch: int, optimiser: torch.optim.Optimizer, means: torch.Tensor, seconds: float) -> dict:
+def _row(epoch: int, lr: float, means: torch.Tensor, seconds: float) -> dict:
     loss, correct = means.tolist()
     if not math.isfinite(loss):
         raise FloatingPointError(f"the loss of epoch {epoch + 1} is {loss}: lower the learning rate")
-    lr = optimiser.param_groups[0]["lr"]
     return {"epoch": epoch + 1, "lr": lr, "loss": loss, "train_accuracy": correct, "seconds": seconds}
 
 
@@ -141,21 +128,3 @@ def initialised(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed_for(seed))
         return build()
-
-
-def prepare(network: nn.Module, device: torch.device, compiled: bool) -> Callable:
-    """The network's forward pass as training calls it: compiled, if wanted, and shared among processes."""
-    forward = torch.compile(network) if compiled else network
-    if parallel.size() > 1:
-        return DistributedDataParallel(
-            forward, device_ids=[torch.cuda.current_device()] if device.type == "cuda" else None
-        )
-    return forward
-
-
-def adamw(network: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """AdamW with weight decay on all parameters of two or more dimensions, the others without."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    matrices, rest = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
-    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)

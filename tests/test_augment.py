@@ -15,12 +15,13 @@ from lib.recipe import REFERENCE
 N = 20_000
 
 
-def drawn(policy: Augmentation, n: int = N, size: int = 32) -> dict:
-    return augment.draw(policy, n, size, size, torch.Generator().manual_seed(0))
+def plan_of(policy: Augmentation, n: int = N, size: int = 32) -> dict:
+    drawn = augment.draw(policy, n, size, size, torch.Generator().manual_seed(0))
+    return augment.decide(policy, drawn, size, size)
 
 
 def test_crops_keep_the_share_and_the_ratio_they_should():
-    left, top, width, height = drawn(Augmentation(crop_scale=0.5))["crop"].unbind(1)
+    left, top, width, height = plan_of(Augmentation(crop_scale=0.5))["crop"].unbind(1)
     assert (left >= 0).all() and (top >= 0).all() and (left + width <= 32).all() and (top + height <= 32).all()
     area, ratio = width * height / 32**2, width / height
     assert area.min() > 0.45 and area.max() <= 1 and ratio.min() > 0.7 and ratio.max() < 1.45
@@ -29,7 +30,7 @@ def test_crops_keep_the_share_and_the_ratio_they_should():
 
 
 def test_each_image_draws_its_own_operations_evenly():
-    found = drawn(REFERENCE.augmentation)
+    found = plan_of(REFERENCE.augmentation)
     counts = torch.bincount(found["operation"].flatten() + 1, minlength=len(OPERATIONS) + 1) / (2 * N)
     assert counts[0] == pytest.approx(0.5, abs=0.01)  # applied with probability 1/2
     np.testing.assert_allclose(counts[1:], 0.5 / len(OPERATIONS), atol=0.004)
@@ -55,7 +56,7 @@ def test_arguments_grow_with_the_magnitude_to_their_limits():
 def test_every_operation_changes_only_the_images_that_drew_it():
     images = torch.from_numpy(tiny_images(30, size=16).images)
     for number, name in enumerate(OPERATIONS):
-        plan = drawn(Augmentation(shift=0, flip=False), 30, 16)
+        plan = plan_of(Augmentation(shift=0, flip=False), 30, 16)
         operation = torch.full((30, 1), augment.NOTHING)
         operation[::2] = number
         plan |= {"operation": operation, "magnitude": torch.full((30, 1), 9.0), "sign": torch.ones(30, 1)}
@@ -66,7 +67,7 @@ def test_every_operation_changes_only_the_images_that_drew_it():
 
 def test_images_are_augmented_alike_alone_and_together():
     images = torch.from_numpy(tiny_images(40, size=16).images)
-    plan = drawn(REFERENCE.augmentation, 40, 16)
+    plan = plan_of(REFERENCE.augmentation, 40, 16)
     together = augment.augment(images, plan)
     parts = [
         augment.augment(images[i : i + 8], {k: v[i : i + 8] for k, v in plan.items()}) for i in range(0, len(images), 8)
@@ -102,7 +103,7 @@ def test_a_policy_out_of_range_is_refused():
 
 
 def test_erased_rectangles_have_the_share_of_images_and_of_area_they_should():
-    boxes = mixing.draw_erasing(0.25, N, 32, 32, torch.Generator().manual_seed(0))
+    boxes = plan_of(Augmentation(erase=0.25))["erased"]
     area = boxes[:, 2] * boxes[:, 3] / 32**2
     assert (area > 0).float().mean() == pytest.approx(0.25, abs=0.01)
     assert area[area > 0].min() > 0.012 and area.max() < 0.36

@@ -1,0 +1,38 @@
+"""How fast training is: images a second, operations a second, and the share of what the device can do."""
+
+import time
+
+import torch
+
+from lib.cct import CCT
+from lib.cost import cost
+
+
+def operations(network: CCT) -> float:
+    """Floating-point operations to train on one image: two for each MAC of the forward pass, twice that backward."""
+    return 6.0 * float(cost(network.eval())["macs"].sum())
+
+
+def matrix_peak(device: str | torch.device, size: int | None = None, repeat: int = 5) -> float:
+    """Operations a second of the largest square product of matrices, in the precision in which training multiplies.
+
+    bfloat16 on a GPU, float32 on a CPU; the fastest of a few repetitions.
+    """
+    gpu = torch.device(device).type == "cuda"
+    size = size or (8192 if gpu else 1024)
+    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16 if gpu else torch.float32) for _ in range(2))
+    best = float("inf")
+    for turn in range(repeat + 1):
+        synchronise(device)
+        started = time.perf_counter()
+        a @ b
+        synchronise(device)
+        if turn:  # the first warms up
+            best = min(best, time.perf_counter() - started)
+    return 2.0 * size**3 / best
+
+
+def synchronise(device: str | torch.device):
+    """Wait until the device has done what it was given."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
