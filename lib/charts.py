@@ -8,7 +8,9 @@ import pandas as pd
 
 from lib import snp
 
-SIGNAL, NOISE, NEUTRAL = "#0072b2", "#d55e00", "#8c8c8c"  # Okabe and Ito's palette, safe for colour-blind readers
+# Okabe and Ito's palette, safe for colour-blind readers; COLOURS where a colour only tells one thing from another
+SIGNAL, NOISE, NEUTRAL = "#0072b2", "#d55e00", "#8c8c8c"
+COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#444444"]
 PLACES = {"mha": "#cc79a7", "ff_in": "#56b4e9", "ff_hidden": "#e69f00", "ff": "#009e73", "out": "#444444"}
 
 
@@ -22,6 +24,7 @@ def theme() -> alt.theme.ThemeConfig:
             "view": {"continuousWidth": 460, "continuousHeight": 260, "stroke": None},
             "axis": {"labelFontSize": 12, "titleFontSize": 12, "gridColor": "#e8e8e8"},
             "legend": {"labelFontSize": 12, "titleFontSize": 12, "orient": "bottom"},
+            "header": {"labelFontSize": 12, "titleFontSize": 12, "labelFontWeight": "bold"},
             "title": {"fontSize": 14, "anchor": "start", "subtitleColor": "#555555"},
         }
     }
@@ -39,14 +42,16 @@ if "JPY_SESSION_NAME" in os.environ:  # set by a Jupyter server for its kernels
 
 def training(curve: pd.DataFrame) -> alt.Chart:
     """Loss and training accuracy by epoch; `curve` is a run's table "training"."""
-    base = alt.Chart(curve, width=300, height=200).encode(x=alt.X("epoch:Q", title="epoch"))
+    base = alt.Chart(curve, width=220, height=200).encode(x=alt.X("epoch:Q", title="epoch"))
     tooltip = [
         alt.Tooltip("epoch:Q"),
         alt.Tooltip("loss:Q", format=".3f"),
         alt.Tooltip("train_accuracy:Q", format=".1%"),
     ]
-    loss = base.mark_line(color=NOISE, point=True).encode(y=alt.Y("loss:Q", title="training loss"), tooltip=tooltip)
-    accuracy = base.mark_line(color=SIGNAL, point=True).encode(
+    loss = base.mark_line(color=NEUTRAL, point=alt.OverlayMarkDef(color=NEUTRAL)).encode(
+        y=alt.Y("loss:Q", title="training loss"), tooltip=tooltip
+    )
+    accuracy = base.mark_line(color=SIGNAL, point=alt.OverlayMarkDef(color=SIGNAL)).encode(
         y=alt.Y("train_accuracy:Q", title="training accuracy", axis=alt.Axis(format="%")), tooltip=tooltip
     )
     return described(loss | accuracy, "Training loss and accuracy of the network by epoch")
@@ -137,7 +142,9 @@ def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field
                 "v:Q",
                 title=unit,
                 legend=alt.Legend(orient="bottom"),
-                scale=alt.Scale(domain=[-largest, 0, largest], range=["#cc79a7", "#ffffff", "#006b4f"]),
+                scale=alt.Scale(
+                    domain=[-largest, 0, largest], range=["#cc79a7", "#ffffff", "#006b4f"], interpolate="rgb"
+                ),
             ),
             tooltip=["true:N", "output:N", alt.Tooltip("v:Q", title=unit, format=".3")],
         )
@@ -176,7 +183,7 @@ def node_steps(field: np.ndarray, labels: list[str], threshold: float = snp.THRE
     index = snp.cluster_index(clipped[None])[0]
     order = snp.permutation(index)
     names = [labels[i] for i in order]
-    first = alt.hconcat(matrix(field, labels, "1. field"), matrix(normalised, labels, "2. normalised", "S"))
+    first = alt.hconcat(matrix(field, labels, "1. field"), matrix(normalised, labels, "2. normalised", "normalised"))
     second = alt.hconcat(
         clipped_matrix(clipped, index, labels, f"3. clipped at {threshold}"),
         clipped_matrix(clipped[order][:, order], index[order], names, "4. permuted: clusters on the diagonal"),

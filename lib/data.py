@@ -168,7 +168,7 @@ def known_sets() -> list[str]:
 
 def _folders() -> list[Path]:
     named = os.environ.get("MODUS_DATA")
-    return [Path(named)] * bool(named) + [ROOT / "data"]
+    return ([Path(named)] if named else []) + [ROOT / "data"]
 
 
 def _from_parquet(name: str, split: str, files: list[Path]) -> ImageSet:

@@ -43,7 +43,7 @@ class NodeExplorer(widgets.VBox):
     """The live explorer: any site, node and threshold, either silencing convention, any order of the clustering.
 
     Its controls are attributes (`site`, `node`, `threshold`, `silencing`, `order`), so that code can drive it; what it
-    shows is in `clusters` (lists of label names) and `statistics`.
+    shows is in `clusters` (lists of label names) and `statistics` (as in `snp.node_statistics`).
     """
 
     def __init__(self, run):
@@ -70,16 +70,10 @@ class NodeExplorer(widgets.VBox):
         clipped = snp.clip(snp.normalise(field), self.threshold.value)[None]
         order = np.random.default_rng(self.order.value).permutation(K) if self.order.value else None
         index = snp.cluster_index(clipped, order)
-        self.statistics = snp.statistics(clipped, index)
+        self.statistics = {name: int(of_node[0]) for name, of_node in snp.node_statistics(clipped, index).items()}
         self.clusters = [[labels[i] for i in np.flatnonzero(index[0] == c)] for c in range(index.max() + 1)]
-        found = "; ".join(", ".join(c) for c in self.clusters) or "none: this node is silent"
-        self.words.value = (
-            f"<b>{len(self.clusters)} clusters</b>: {found}. Noise: {clipped.sum() - _block(index[0])} ones."
-        )
+        none = "none" if clipped.any() else "none: this node is silent"
+        found = "; ".join(", ".join(c) for c in self.clusters) or none
+        self.words.value = f"<b>{len(self.clusters)} clusters</b>: {found}. Noise: {self.statistics['noise']} ones."
         self.picture.outputs = ()
         self.picture.append_display_data(charts.node_steps(field, labels, self.threshold.value))
-
-
-def _block(index: np.ndarray) -> int:
-    """Ones inside the cluster blocks of one node."""
-    return int(sum((index == c).sum() ** 2 for c in range(index.max() + 1)))

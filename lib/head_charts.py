@@ -4,10 +4,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.charts import NEUTRAL, NOISE, SIGNAL, described, pixels
+from lib.charts import COLOURS, NEUTRAL, NOISE, SIGNAL, described, pixels
 from lib.heads import shares
 
-HEADS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#444444"]
 CONTROLS = {  # column prefix in the table "heads_encoders" -> what it is
     "": "trained",
     "untrained_": "untrained network",
@@ -32,7 +31,7 @@ def head_map(counts: np.ndarray, names: list[str], title: str) -> alt.Chart:
     chosen = alt.selection_point(fields=["name"])
     scale = alt.Scale(domain=[0, 1], range=["#ffffff", SIGNAL], interpolate="rgb")
     chart = (
-        alt.Chart(alt.InlineData(rows), width=580, height=26 * len(counts), title=title)
+        alt.Chart(alt.InlineData(rows), width=550, height=26 * len(counts), title=title)
         .mark_rect(stroke="#dddddd", strokeWidth=0.3)
         .encode(
             x=alt.X("name:N", title="label", sort=order, axis=alt.Axis(labels=False, ticks=False)),
@@ -58,7 +57,7 @@ def against_chance(table: pd.DataFrame) -> alt.Chart:
         for p, what in CONTROLS.items()
         for _, r in table.iterrows()
     ]  # fmt: skip
-    base = alt.Chart(pd.DataFrame(rows).dropna(), width=170, height=220).encode(
+    base = alt.Chart(pd.DataFrame(rows).dropna(), width=160, height=220).encode(
         x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0))
     )
     tooltip = ["what:N", "encoder:O", *(alt.Tooltip(f"{c}:Q", format=".3f") for c in ("polarisation", "chance", "z"))]
@@ -100,7 +99,7 @@ def cooperation(table: pd.DataFrame, encoder: int) -> alt.Chart:
     x = alt.X("nodes:Q", title="nodes that speak")
     heads = base.mark_line(point=True).transform_filter("isValid(datum.value)").encode(
         x=x, y=alt.Y("value:Q", title="test accuracy", axis=alt.Axis(format="%")),
-        color=alt.Color("head:N", scale=alt.Scale(range=HEADS)),
+        color=alt.Color("head:N", scale=alt.Scale(range=COLOURS)),
         tooltip=["head:N", "nodes:Q", alt.Tooltip("value:Q", format=".1%")],
     )  # fmt: skip
     anyone_line = base.mark_line(color=NEUTRAL, strokeDash=[4, 4]).transform_filter("isValid(datum.random_group)")
@@ -139,10 +138,10 @@ def partition(experts: dict[str, np.ndarray], names: list[str]) -> alt.Chart:
         for run, found in experts.items()
         for i, h in enumerate(found)
     ]
-    chart = alt.Chart(pd.DataFrame(rows), width=560, height=26 * len(experts)).mark_rect().encode(
+    chart = alt.Chart(pd.DataFrame(rows), width=520, height=26 * len(experts)).mark_rect().encode(
         x=alt.X("name:N", title="label", sort=order, axis=alt.Axis(labels=False, ticks=False)),
         y=alt.Y("run:N", title=None, sort=list(experts)),
-        color=alt.Color("head:N", title="expert", scale=alt.Scale(range=HEADS)),
+        color=alt.Color("head:N", title="expert", scale=alt.Scale(range=COLOURS)),
         tooltip=["run:N", "name:N", "head:N"],
     )  # fmt: skip
     return described(chart, "The head that tells each label best alone, one row a run")

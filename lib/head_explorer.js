@@ -13,10 +13,10 @@ function modusHeadExplorer(root, data) {
       .head-explorer .panels > div { flex: 1 1 300px; min-width: 0; }
       .head-explorer label { display: flex; flex-direction: column; margin: 0; }
       .head-explorer select, .head-explorer input { font: inherit; max-width: 12em; }
-      .head-explorer canvas { display: block; width: 100%; background: #fff; border: 1px solid #9998; image-rendering: pixelated; cursor: pointer; }
+      .head-explorer canvas { display: block; width: 100%; background: #fff; border: 1px solid #9998; image-rendering: pixelated; cursor: pointer; min-height: ${1.6 * H}em; }
       .head-explorer output { display: block; min-height: 1.5em; }
       .head-explorer h4 { margin: 0 0 0.3em; font-size: 1em; }
-      .head-explorer ol { margin: 0; padding-left: 1.6em; max-height: 15em; overflow-y: auto; }
+      .head-explorer ol { margin: 0; padding-left: 1.6em; max-height: 27em; overflow-y: auto; }
       .head-explorer button { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-decoration: underline; cursor: pointer; }
       .head-explorer .bar { display: inline-block; height: 0.7em; margin-right: 0.4em; vertical-align: baseline; }
       .head-explorer table { border-collapse: collapse; } .head-explorer td, .head-explorer th { padding: 0.1em 0.45em; text-align: right; border: 0; }
@@ -84,8 +84,8 @@ function modusHeadExplorer(root, data) {
     }).join("");
     $("ofLabel").innerHTML = `<h4>${names[i]}${data.superclasses ? ` (${escape(data.superclasses[i])})` : ""}</h4>
       <div>In encoder ${e + 1}, by head: nodes that recognise it, test accuracy with the head alone, change of the network's accuracy without the head</div>${bars}
-      <div style="margin-top:0.6em">Through the encoders: nodes of each head that recognise it</div>
-      <table><tr><th>encoder</th>${range(H).map((h) => `<th>head ${h + 1}</th>`).join("")}</tr>${follow}</table>`;
+      <div style="margin-top:0.6em">Through the encoders: nodes of each head (1 to ${H}) that recognise it</div>
+      <table><tr><th>encoder</th>${range(H).map((h) => `<th>${h + 1}</th>`).join("")}</tr>${follow}</table>`;
   }
 
   function ofHead(e, c) {
@@ -100,20 +100,11 @@ function modusHeadExplorer(root, data) {
     for (const name of ["encoder", "head", "label", "order", "threshold"]) $(name).value = state[name];
     draw();
   }
-  function remember() {
-    const text = Object.entries(state).map(([k, v]) => `${k}=${encodeURIComponent(v)}`).join("&");
-    history.replaceState(null, "", `#${root.id}:${text}`);
-  }
-  function recall() {
-    const [id, text] = decodeURI(location.hash.slice(1)).split(":");
-    if (id !== root.id || !text) return;
+  function take(name, value) {
     const limits = { encoder: E, head: H, label: K };
-    for (const [k, v] of new URLSearchParams(text)) {
-      if (k in limits && +v >= 0 && +v < limits[k]) state[k] = Math.floor(+v);
-      if (k === "threshold" && +v >= 0 && +v <= 0.95) state[k] = +v;
-      if (k === "order" && ["expert", "label", "super"].includes(v)) state[k] = v;
-    }
-    root.scrollIntoView();
+    if (name in limits && +value >= 0 && +value < limits[name]) state[name] = Math.floor(+value);
+    if (name === "threshold" && +value >= 0 && +value <= 0.95) state[name] = +value;
+    if (name === "order" && ["expert", "label", "super"].includes(value)) state[name] = value;
   }
   function place(event) {
     const box = $("map").getBoundingClientRect();
@@ -131,7 +122,5 @@ function modusHeadExplorer(root, data) {
   root.addEventListener("click", (event) => {
     if (event.target.dataset.label) { state.label = +event.target.dataset.label; show(); remember(); }
   });
-  addEventListener("hashchange", () => { recall(); show(); });
-  recall();
-  show();
+  const store = modusAddress(root, take, show), remember = () => store(Object.entries(state));
 }

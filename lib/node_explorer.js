@@ -8,6 +8,7 @@ function modusNodeExplorer(root, data) {
     <style>
       .node-explorer { border: 1px solid #9998; border-radius: 6px; padding: 0.8em; font-size: 0.9rem; text-align: left; }
       .node-explorer .controls, .node-explorer .panels { display: flex; flex-wrap: wrap; gap: 0.6em 1.2em; align-items: end; }
+      .node-explorer input[type=number] { box-sizing: border-box; height: 1.75em; width: 5em; padding: 0 0.3em; border-width: 1px; }
       .node-explorer .panels { align-items: start; }
       .node-explorer label { display: flex; flex-direction: column; margin: 0; }
       .node-explorer select, .node-explorer input { font: inherit; max-width: 9em; }
@@ -17,8 +18,10 @@ function modusNodeExplorer(root, data) {
       .node-explorer output { display: block; min-height: 1.5em; }
       .node-explorer figure.map { flex-basis: 300px; } .node-explorer canvas[name=map] { cursor: pointer; aspect-ratio: 3 / 2; image-rendering: auto; }
       .node-explorer button { font: inherit; color: inherit; background: none; border: 0; padding: 0 0.3em 0 0; text-decoration: underline; cursor: pointer; }
-      .node-explorer [name=nodes] { max-height: 12em; overflow-y: auto; }
+      .node-explorer [name=nodes] { max-height: 9em; overflow-y: auto; }
+      .node-explorer ul { margin: 0 0 0.6em; padding-left: 1.3em; max-height: 11em; overflow-y: auto; }
       .node-explorer .key { display: inline-block; width: 0.8em; height: 0.8em; margin: 0 0.3em; border: 1px solid #9998; }
+      .node-explorer .chosen { background: #111; border: 2px solid #fff; outline: 1px solid #9998; border-radius: 50%; }
     </style>
     <div class="controls">
       <label>label of interest <select name="label"><option value="-1">none</option>${data.labels.map((n, i) => `<option value="${i}"></option>`).join("")}</select></label>
@@ -26,15 +29,14 @@ function modusNodeExplorer(root, data) {
       <label>place <select name="place">${places.map((p) => `<option>${p}</option>`).join("")}</select></label>
       <label>node <input name="node" type="number" min="0" step="1" value="0"></label>
       <label>view <select name="view"><option>field</option><option>normalised</option><option>clipped</option></select></label>
-      <label>threshold <span class="threshold"></span>
-        <input name="threshold" type="range" min="0" max="0.95" step="0.05"></label>
+      <label><span>threshold <span class="threshold"></span></span> <input name="threshold" type="range" min="0" max="0.95" step="0.05"></label>
     </div>
     <output name="statistics" aria-live="polite"></output>
     <div class="panels">
       <figure class="map"><canvas name="map" role="img" width="600" height="400"></canvas>
         <figcaption>All nodes of the site: labels recognised (across) and ones of noise (up). Click one.
-          <span class="key" style="background:#111"></span>this node <span class="key" style="background:${SIGNAL}"></span>recognises the label of interest</figcaption></figure>
-      <figure><figcaption name="nodes"></figcaption></figure>
+          <span class="key chosen"></span>this node <span class="key" style="background:${SIGNAL}"></span>recognises the label of interest</figcaption></figure>
+      <figure><figcaption><strong>Clusters of this node</strong><ul name="clusters"></ul><div name="nodes"></div></figcaption></figure>
     </div>
     <div class="panels">
       <figure><canvas name="left" role="img" width="${K * 4}" height="${K * 4}"></canvas>
@@ -43,8 +45,7 @@ function modusNodeExplorer(root, data) {
         <figcaption>Clipped, clusters moved to the diagonal:
           <span class="key" style="background:${SIGNAL}"></span>cluster<span class="key" style="background:${NOISE}"></span>noise</figcaption></figure>
     </div>
-    <output name="pointer">Point at a cell to read its labels.</output>
-    <output name="clusters"></output>`;
+    <output name="pointer">Point at a cell to read its labels.</output>`;
 
   const part = (name) => root.querySelector(`[name=${name}]`);
   const controls = ["encoder", "place", "node", "view", "threshold", "label"].map(part);
@@ -110,15 +111,17 @@ function modusNodeExplorer(root, data) {
     const right = Math.max(1, ...found.map((f) => f.labels)), top = Math.max(1, ...found.map((f) => f.noise)), pad = 44;
     census.at = found.map((f) => [pad + (f.labels / right) * (canvas.width - 2 * pad), canvas.height - pad - (f.noise / top) * (canvas.height - 2 * pad)]);
     g.clearRect(0, 0, canvas.width, canvas.height);
-    g.fillStyle = "#444"; g.font = "16px sans-serif"; g.strokeStyle = "#bbb";
+    g.fillStyle = "#444"; g.font = "22px sans-serif"; g.strokeStyle = "#bbb";
     g.strokeRect(pad, pad, canvas.width - 2 * pad, canvas.height - 2 * pad);
-    g.fillText("0", pad - 4, canvas.height - 20); g.fillText(`${right} labels`, canvas.width - 2 * pad, canvas.height - 20); g.fillText(`${top} ones of noise`, pad, pad - 12);
+    g.fillText("0", pad - 6, canvas.height - 16);
+    g.textAlign = "right"; g.fillText(`${right} labels`, canvas.width - pad, canvas.height - 16); g.textAlign = "left";
+    g.fillText(`${top} ones of noise`, pad, pad - 12);
     const draw = (n, colour, r) => { g.fillStyle = colour; g.beginPath(); g.arc(...census.at[n], r, 0, 7); g.fill(); };
     found.forEach((f, n) => draw(n, i >= 0 && f.diagonal[i] > t ? SIGNAL : "#8888", 5));
     draw(chosen, "#111", 8);
     canvas.setAttribute("aria-label", `Nodes of ${name} by labels recognised and noise; node ${chosen} has ${found[chosen].labels} and ${found[chosen].noise}`);
     const speak = i < 0 ? [] : found.map((f, n) => [f.diagonal[i], n]).filter(([v]) => v > t).sort((a, b) => b[0] - a[0]);
-    part("nodes").textContent = i < 0 ? "Choose a label of interest to see which nodes recognise it." : `${speak.length} of ${found.length} nodes of ${name} recognise ${data.labels[i]}, most clearly first (value on the diagonal): `;
+    part("nodes").textContent = i < 0 ? "A label of interest shows here which nodes of the site recognise it." : `${speak.length} of ${found.length} nodes of ${name} recognise ${data.labels[i]}, most clearly first (value on the diagonal): `;
     for (const [v, n] of speak) {
       const button = document.createElement("button");
       button.textContent = `${n} (${v.toFixed(2)})`;
@@ -131,23 +134,15 @@ function modusNodeExplorer(root, data) {
     node.value = n;
     changed();
   }
-  function remember() {
-    history.replaceState(null, "", `#${root.id}:${controls.map((c) => `${c.name}=${encodeURIComponent(c.value)}`).join("&")}`);
-  }
-  function recall() {
-    const [id, text] = decodeURI(location.hash.slice(1)).split(":");
-    if (id !== root.id || !text) return;
-    for (const [name, value] of new URLSearchParams(text)) {
-      const control = controls.find((c) => c.name === name), before = control && control.value;
-      if (!control) continue;
-      control.value = value;
-      if (control.value === "") control.value = before; // no such option, or no number
-    }
-    root.scrollIntoView();
+  function take(name, value) {
+    const control = controls.find((c) => c.name === name), before = control && control.value;
+    if (!control) return;
+    control.value = value;
+    if (control.value === "") control.value = before; // no such option, or no number
   }
   function changed() {
     update();
-    remember();
+    remember(controls.map((c) => [c.name, c.value]));
   }
 
   let state;
@@ -172,7 +167,12 @@ function modusNodeExplorer(root, data) {
     const size = found.length ? (sorted.length / found.length).toFixed(1) : "none";
     part("statistics").textContent = silent ? `Node ${n} of ${name} is silent: its field is nowhere positive.`
       : `Node ${n} of ${name}: ${found.length} clusters, mean size ${size}, noise ${ones - inside} of ${ones} ones, largest field ${largest.toPrecision(3)}.`;
-    part("clusters").textContent = found.map((c) => c.map((i) => data.labels[i]).join(", ")).join(" | ");
+    const several = found.filter((c) => c.length > 1), alone = found.filter((c) => c.length === 1).flat(), named = (c) => c.map((i) => data.labels[i]).join(", ");
+    part("clusters").replaceChildren(...several.map(named).concat(alone.length ? [`alone on the diagonal: ${named(alone)}`] : found.length ? [] : ["none"]).map((text) => {
+      const item = document.createElement("li");
+      item.textContent = text;
+      return item;
+    }));
     part("left").setAttribute("aria-label", `${view.value} of node ${n} at ${name}`);
     part("right").setAttribute("aria-label", `${found.length} clusters of node ${n} at ${name}`);
     map(name, t, n);
@@ -191,9 +191,7 @@ function modusNodeExplorer(root, data) {
     const x = ((event.clientX - box.left) / box.width) * canvas.width, y = ((event.clientY - box.top) / box.height) * canvas.height;
     choose(census.at.reduce((best, [a, b], n) => { const d = (a - x) ** 2 + (b - y) ** 2; return d < best[0] ? [d, n] : best; }, [Infinity, 0])[1]);
   });
-  addEventListener("hashchange", () => { recall(); update(); });
   part("left").addEventListener("pointermove", (e) => point(e, state.natural));
   part("right").addEventListener("pointermove", (e) => point(e, state.order));
-  recall();
-  update();
+  const remember = modusAddress(root, take, update);
 }

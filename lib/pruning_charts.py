@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from lib.charts import NEUTRAL, NOISE, SIGNAL, described
+from lib.charts import COLOURS, NEUTRAL, NOISE, SIGNAL, described
 
 METHODS = {  # method -> colour; the rule, its controls, and the criteria that look at weights
     "andc": SIGNAL,
@@ -54,7 +54,7 @@ def accuracy_by_kept(table: pd.DataFrame, dense: float, facet: str | None = None
     chart = alt.layer(whole, bars, lines, data=spread.reset_index()).add_params(chosen)
     if facet:
         order = [v for v in PANELS if v in set(table[facet])]
-        chart = chart.facet(alt.Facet(f"{facet}:N", title=None, sort=order), columns=2)
+        chart = chart.facet(alt.Facet(f"{facet}:N", title=None, sort=order), columns=2).resolve_axis(x="independent")
     return described(
         chart, "Test accuracy against the share of weights kept, one line a pruning method; dashed: nothing pruned"
     )
@@ -62,18 +62,17 @@ def accuracy_by_kept(table: pd.DataFrame, dense: float, facet: str | None = None
 
 def gain_over_control(table: pd.DataFrame, colour: str, title: str) -> alt.Chart:
     """Accuracy of ANDC less that of its permuted control; columns kept, gain, seed and `colour`; zero is a rule."""
+    colours = alt.Color(f"{colour}:N", title=title, sort=list(table[colour].unique()), scale=alt.Scale(range=COLOURS))
     base = alt.Chart(table, width=460, height=240)
     points = base.mark_line(point=alt.OverlayMarkDef(size=60)).encode(
         x=alt.X("mean(kept):Q", title="share of weights kept", axis=alt.Axis(format="%")),
         y=alt.Y("mean(gain):Q", title="ANDC less permuted", axis=alt.Axis(format="+.0%")),
-        color=alt.Color(f"{colour}:N", title=title, scale=alt.Scale(scheme="tableau10")),
+        color=colours,
         detail="threshold:Q",
         tooltip=[f"{colour}:N", "threshold:Q", alt.Tooltip("mean(kept):Q", format=".1%"),
                  alt.Tooltip("mean(gain):Q", format="+.1%")],
     )  # fmt: skip
-    lines = base.mark_line().encode(
-        x="kept:Q", y="gain:Q", color=alt.Color(f"{colour}:N", title=title), order="threshold:Q"
-    )
+    lines = base.mark_line().encode(x="kept:Q", y="gain:Q", color=colours, order="threshold:Q")
     zero = alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(color="#444444").encode(y="y:Q")
     return described(zero + lines + points, f"Accuracy of ANDC less that of its permuted control, one line a {title}")
 
@@ -91,19 +90,16 @@ def by_label(table: pd.DataFrame) -> alt.Chart:
 
 def latency(table: pd.DataFrame) -> alt.Chart:
     """Time of a forward pass, dense network = 1; columns threshold, network, batch, ratio, milliseconds."""
-    chart = alt.Chart(table[table["network"] != "dense"], width=110, height=200).mark_bar().encode(
-        x=alt.X("network:N", title=None, sort=["masked", "compacted", "csr"], axis=alt.Axis(labelAngle=-40)),
-        y=alt.Y("ratio:Q", title="time, dense = 1"),
-        color=alt.Color(
-            "network:N",
-            legend=None,
-            scale=alt.Scale(domain=["masked", "compacted", "csr"], range=[NEUTRAL, SIGNAL, NOISE]),
-        ),
-        column=alt.Column("threshold:O", title="threshold of the label sets"),
-        row=alt.Row("batch:O", title="images at once"),
+    order = ["masked", "compacted", "csr"]
+    bars = alt.Chart(table[table["network"] != "dense"], width=230, height={"step": 18}).mark_bar().encode(
+        x=alt.X("ratio:Q", title="time, dense = 1"),
+        y=alt.Y("network:N", title=None, sort=order),
+        color=alt.Color("network:N", legend=None, scale=alt.Scale(domain=order, range=[NEUTRAL, SIGNAL, NOISE])),
+        column=alt.Column("batch:O", title="images at once"),
+        row=alt.Row("threshold:O", title="threshold", header=alt.Header(labelAngle=0, labelAlign="left")),
         tooltip=["network:N", "batch:O", alt.Tooltip("milliseconds:Q", format=".2f"),
                  alt.Tooltip("ratio:Q", format=".2f")],
     )  # fmt: skip
     return described(
-        chart, "Time of a forward pass of masked, compacted and sparse networks, in units of the dense one"
+        bars, "Time of a forward pass of masked, compacted and sparse networks, in units of the dense one"
     )

@@ -1,7 +1,8 @@
 """`python -m lib.reproduce RUN ...`: compute runs from nothing, or go on where they stopped, and execute all chapters.
 
 For each run, results, executed chapters and a report go to `reproduced/<run>/`. Several runs are independent: one that
-fails does not stop the others. The exit code is the number of runs in which anything failed.
+fails does not stop the others. The exit code is 0 when all is done, 1 when anything failed in a run, 2 for a wrong call
+and 130 when stopped by Ctrl-C.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from lib.errors import unknown
 from lib.report import report
 
 OUTPUT = runs.ROOT / "reproduced"
+QUIET = ["--IPKernelApp.log_level=50"]  # kernels warn about their transport, once a chapter
 
 
 def chapters() -> list[Path]:
@@ -65,7 +67,9 @@ def execute(chapter: Path, target: Path, parameters: dict) -> str:
     """Run one notebook into another; returns "done" or what went wrong."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        pm.execute_notebook(chapter, target, parameters, progress_bar=False, cwd=chapter.parent, log_output=False)
+        pm.execute_notebook(
+            chapter, target, parameters, progress_bar=False, cwd=chapter.parent, log_output=False, extra_arguments=QUIET
+        )
         return "done"
     except pm.PapermillExecutionError as error:
         return f"FAILED: {error.ename}: {error.evalue}"
@@ -85,7 +89,7 @@ def reproduce_all(names: list[str], jobs: int, optional: bool) -> list[str]:
     with ThreadPoolExecutor(jobs) as pool:
         codes = list(pool.map(start, names))
     for name, code in zip(names, codes, strict=True):
-        print(f"{name:<18} {'done' if code == 0 else 'FAILED'}")
+        print(f"{name:<18} {'done' if code == 0 else 'FAILED, see its report':<24} {OUTPUT / name / 'report.md'}")
     return [name for name, code in zip(names, codes, strict=True) if code]
 
 
@@ -118,7 +122,7 @@ def main() -> int:
     try:
         if len(options.runs) == 1:
             return int(bool(reproduce(options.runs[0], optional=options.optional)))
-        return len(reproduce_all(options.runs, options.jobs, options.optional))
+        return int(bool(reproduce_all(options.runs, options.jobs, options.optional)))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

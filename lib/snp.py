@@ -130,24 +130,41 @@ def site_statistics(fields: np.ndarray, threshold: float = THRESHOLD) -> dict[st
 def statistics(clipped: np.ndarray, index: np.ndarray) -> dict[str, float]:
     """`site_statistics` of clipped matrices (nodes, K, K) and their clusters (nodes, K)."""
     nodes, K, _ = clipped.shape
-    inside = index >= 0
-    outside = clipped & ~((index[:, :, None] == index[:, None, :]) & inside[:, :, None])
-    column_noise = outside.sum(1)  # (nodes, K)
-    clusters = index.max(1) + 1
+    columns = _column_noise(clipped, index)
+    per_node = _of_nodes(columns, index)
+    clusters, inside = per_node["clusters_per_node"], index >= 0
     some = clusters > 0
-    per_node = {
-        "clusters_per_node": clusters,
-        "noise": column_noise.sum(1),
-        "internal_noise": (column_noise * inside).sum(1),
-        "external_noise": (column_noise * ~inside).sum(1),
-    }
-    signal, noise = inside.sum(0), column_noise.sum(0) / max(K - 1, 1)
+    signal, noise = inside.sum(0), columns.sum(0) / max(K - 1, 1)
     result = {"nodes": nodes, "silent_nodes": int((~clipped.any((1, 2))).sum()), "nodes_with_clusters": int(some.sum())}
     result |= {name: _mean(values[some]) for name, values in per_node.items()}
     result |= {"cluster_size": inside.sum() / clusters.sum() if clusters.sum() else np.nan}
     result |= {f"{name}_all": _mean(values * some) for name, values in per_node.items()}
     result["snr"] = signal.mean() / noise.mean() if noise.any() else (np.inf if signal.any() else np.nan)
     return {name: value if isinstance(value, int) else float(value) for name, value in result.items()}
+
+
+def node_statistics(clipped: np.ndarray, index: np.ndarray) -> dict[str, np.ndarray]:
+    """What `statistics` averages over nodes, node by node: clusters and kinds of noise, (nodes,) each.
+
+    All ones of a node without clusters are noise; `statistics` leaves such nodes out, or counts them as zeros.
+    """
+    return _of_nodes(_column_noise(clipped, index), index)
+
+
+def _column_noise(clipped: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Ones outside the cluster blocks in each column, (nodes, K)."""
+    blocks = (index[:, :, None] == index[:, None, :]) & (index >= 0)[:, :, None]
+    return (clipped & ~blocks).sum(1)
+
+
+def _of_nodes(column_noise: np.ndarray, index: np.ndarray) -> dict[str, np.ndarray]:
+    inside = index >= 0
+    return {
+        "clusters_per_node": index.max(1) + 1,
+        "noise": column_noise.sum(1),
+        "internal_noise": (column_noise * inside).sum(1),
+        "external_noise": (column_noise * ~inside).sum(1),
+    }
 
 
 def summarise(site_fields: Mapping[str, np.ndarray], threshold: float = THRESHOLD) -> list[dict]:

@@ -60,6 +60,15 @@ def test_unknown_names_list_the_known():
         data.load("cifar100", "dev")
 
 
+def test_without_the_variable_a_set_is_looked_for_in_the_checkout(tmp_path, monkeypatch):
+    monkeypatch.delenv("MODUS_DATA")
+    monkeypatch.setattr(data, "ROOT", tmp_path)
+    write_set(tmp_path / "data" / "mine")
+    assert len(data.load("mine", "train")) == 3
+    with pytest.raises(ValueError, match="unknown data set 'min'.*mine"):
+        data.load("min", "train")
+
+
 def test_a_split_that_a_folder_lacks_is_named(tmp_path):
     write_set(tmp_path / "mine")
     with pytest.raises(ValueError, match=r"unknown split of mine .*'test'; known: train"):

@@ -67,6 +67,18 @@ def test_the_live_explorer_follows_its_controls():
     assert len(explorer.picture.outputs) == 1
 
 
+def test_the_live_explorer_counts_noise_of_nodes_with_and_without_clusters():
+    run = FewNodes()
+    run.fields = lambda *_: np.stack([np.eye(6), np.eye(6)[::-1] + 0.2 * np.eye(6), -np.eye(6)])
+    explorer = explore.NodeExplorer(run)
+    for node, clusters, noise in ((0, 6, 0), (1, 0, 6), (2, 0, 0)):
+        explorer.node.value = node
+        assert (len(explorer.clusters), explorer.statistics["noise"]) == (clusters, noise)
+        assert explorer.statistics["clusters_per_node"] == clusters
+        assert f"Noise: {noise} ones" in explorer.words.value
+        assert ("silent" in explorer.words.value) == (node == 2)
+
+
 def test_the_page_gets_class_means_and_weights_of_every_node():
     run = FewNodes()
     html = explore.page(run).data

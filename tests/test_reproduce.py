@@ -1,6 +1,9 @@
 """Every chapter, executed with papermill on a network trained from nothing: what `make reproduce` does."""
 
 import json
+import subprocess
+
+import pytest
 
 from lib import reproduce, runs
 
@@ -24,3 +27,21 @@ def test_several_runs_are_checked_before_any_starts(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["reproduce", "glyphs-tiny", "glyph-tiny"])
     assert reproduce.main() == 2
     assert "unknown run 'glyph-tiny' (did you mean 'glyphs-tiny'?)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("failing", [(), ("glyphs",), ("glyphs", "glyphs-s1")])
+def test_a_run_that_fails_stops_no_other_and_is_named(monkeypatch, capsys, failing):
+    started = []
+
+    def run(command, **_):
+        started.append(command[-1])
+        return subprocess.CompletedProcess(command, int(command[-1] in failing))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    names = ["glyphs", "glyphs-s1", "glyphs-tiny"]
+    monkeypatch.setattr("sys.argv", ["reproduce", *names, "--jobs", "2"])
+    assert reproduce.main() == (1 if failing else 0)
+    assert sorted(started) == names
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [[n, "FAILED," if n in failing else "done"] for n in names]
+    assert all(line.endswith(f"{name}/report.md") for name, line in zip(names, lines, strict=True))

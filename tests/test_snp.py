@@ -85,6 +85,18 @@ def test_statistics_of_a_node_checked_by_hand():
     assert found["snr"] == pytest.approx((3 / 4) / (3 / 3 / 4))
 
 
+def test_statistics_are_means_over_nodes_with_clusters_and_over_all_with_zeros():
+    clipped = np.stack([np.eye(3), np.eye(3)[::-1], np.zeros((3, 3)), np.roll(np.eye(3), 1, 1)]).astype(bool)
+    index = snp.cluster_index(clipped)
+    nodes, mean = snp.node_statistics(clipped, index), snp.statistics(clipped, index)
+    assert nodes["noise"].tolist() == [0, 2, 0, 3] and nodes["clusters_per_node"].tolist() == [3, 1, 0, 0]
+    some = nodes["clusters_per_node"] > 0
+    for name, values in nodes.items():
+        assert mean[name] == values[some].mean()
+        assert mean[f"{name}_all"] == (values * some).mean()
+    assert np.array_equal(nodes["noise"], nodes["internal_noise"] + nodes["external_noise"])
+
+
 def test_permutation_puts_clusters_first():
     index = snp.cluster_index(np.array([[[0, 0, 0], [0, 1, 1], [0, 1, 1]]], bool))[0]
     assert snp.permutation(index).tolist() == [1, 2, 0]

@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lib.reproduce import chapters  # noqa: E402
+from lib.reproduce import QUIET, chapters  # noqa: E402
 
 CHART = re.compile(r"altair-viz-[0-9a-f]{32}")
 SIZE = 4_000_000  # bytes a notebook may have
@@ -36,7 +36,8 @@ def settled(output: dict, name: str):
 def refresh(path: Path):
     """Execute one notebook and write it back; an error in a cell leaves the file as it was."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=3600, resources={"metadata": {"path": str(path.parent)}}).execute()
+    place = {"metadata": {"path": str(path.parent)}}
+    NotebookClient(notebook, timeout=3600, resources=place, extra_arguments=QUIET).execute()
     notebook.metadata.pop("widgets", None)
     notebook.metadata.language_info = {"name": "python"}
     for n, cell in enumerate(c for c in notebook.cells if c.cell_type == "code"):
