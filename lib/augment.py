@@ -1,8 +1,8 @@
 """Augmentation of whole batches where they live: uint8 (B, H, W, 3) in, the same out, on any device.
 
 What happens to each image is drawn and decided on the CPU (`draw`, `decide`), then done on the device (`augment`). So
-the same draws give the same images on a CPU and on a GPU, and drawing never waits for the device. `lib.mixing` does what is
-done to normalised images: erasing, MixUp and CutMix.
+the same draws give the same images on a CPU and on a GPU, and drawing never waits for the device. `lib.mixing` does
+what is done to normalised images: erasing, MixUp and CutMix.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""`python -m lib.bench`: what the measures cost, each against a named alternative in the same process."""
+"""`python -m lib.bench`: what training and the measures cost, each against a named alternative in the same process."""
 
 import resource
 import sys
@@ -7,9 +7,9 @@ import time
 import numpy as np
 import torch
 
-from lib import cct, measure, snp
+from lib import bench_training, cct, measure, snp
 from lib.data import ImageSet
-from lib.probes import Probe
+from lib.probes import Probe, ProbeRecipe, train_probes
 from lib.train import predict
 
 IMAGES, TOKENS, NODES, K = 10_000, 16, 256, 100
@@ -84,11 +84,13 @@ def all_sites() -> str:
     pixels = np.random.default_rng(0).integers(0, 256, (1000, 32, 32, 3), np.uint8)
     images = ImageSet("random", "test", pixels, np.arange(1000) % K, [str(i) for i in range(K)])
     probes = {s: Probe(network.width(s), K) for s in network.sites}
+    trained = seconds(lambda: train_probes(network, network.sites, images, ProbeRecipe(epochs=1)))
     plain = seconds(lambda: predict(network, images))
     before = peak()
     measured = seconds(lambda: measure.measure(network, probes, images))
     return (
-        f"all {len(probes)} sites, 1000 images: {measured:.2f} s; plain forward pass {plain:.2f} s\n"
+        f"all {len(probes)} sites, 1000 images: probes trained in {trained:.2f} s an epoch\n"
+        f"  fields measured in {measured:.2f} s; plain forward pass {plain:.2f} s\n"
         f"  ratio {measured / plain:.2f} (goal: at most 1.3); {peak() - before:.0f} MiB beyond the plain pass"
     )
 
@@ -97,6 +99,8 @@ def main() -> int:
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
     report, error = nodes_of_a_site()
     print(report, all_sites(), sep="\n")
+    gpu = torch.cuda.is_available()
+    print(bench_training.report("cifar100", 20, "cuda") if gpu else bench_training.report("cifar100-mini", 6, "cpu"))
     return 0 if error < 1e-5 else 1
 
 

@@ -5,6 +5,7 @@ batch is put together; and vit-pytorch's CCT. It differs from ours in its block 
 LayerNorm an encoder less) and in having no lists of who draws what: its costs are comparable, its results are not.
 """
 
+import dataclasses
 import importlib
 import os
 import statistics
@@ -17,12 +18,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lib import cct
+from lib import cct, runs
 from lib.data import ImageSet
 from lib.feed import Feed
 from lib.learner import Learner, adamw
 from lib.mixing import Targets
-from lib.recipe import Recipe
+from lib.recipe import REFERENCE, Recipe
 from lib.throughput import matrix_peak, operations, synchronise
 from lib.vision import torchvision
 
@@ -181,12 +182,14 @@ def compare(config: cct.Config, recipe: Recipe, device: str | torch.device, step
     return {"images_per_second": found, "operations_per_second": rate, "peak": matrix_peak(device)}
 
 
-def report(name: str, config: cct.Config, recipe: Recipe, device: str | torch.device, steps: int) -> str:
-    """`compare` in words."""
-    found = compare(config, recipe, device, steps)
+def report(name: str, steps: int, device: str | torch.device) -> str:
+    """`compare` in words, for the network and batch of a run and the reference's augmentation."""
+    definition = runs.Run(name, compute=False).definition
+    recipe = dataclasses.replace(definition.training, augmentation=REFERENCE.augmentation)
+    found = compare(definition.network, recipe, device, steps)
     speed = found["images_per_second"]
     goal = "5" if torch.device(device).type == "cuda" else "1.2"
-    lines = [f"training {name} on {device}, batch {recipe.batch}, the reference's augmentation; images/s (median)"]
+    lines = [f"training of {name} on {device}, batch {recipe.batch}, with the reference's augmentation; images/s"]
     lines += [f"  {way:<22}{rate:9.0f}" for way, rate in speed.items()]
     suffix = ", compiled" if "ours, compiled" in speed else ""
     share = speed[f"ours{suffix}"] / speed[f"step alone{suffix}"]

@@ -7,8 +7,10 @@ train the network and its probes and measure the fields together; then the first
 
 import argparse
 import sys
+import tempfile
+from pathlib import Path
 
-from lib import parallel, runs
+from lib import files, parallel, runs
 from lib.errors import OutOfTime
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
@@ -35,6 +37,23 @@ def compute(name: str, time_limit: float | None = None, optional: bool = False, 
     return True
 
 
+def rehearse(name: str) -> bool:
+    """All stages of a run in small, in a folder that is removed; whether its files are small enough to be published.
+
+    Prints seconds a stage, and the sizes of the files, which (tables apart) are those of the run itself.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        run = runs.rehearse(name, Path(folder))
+        for stage in runs.REQUIRED:
+            run.require(stage)
+            print(f"  {stage:<8}{run.record['stages'][stage]['seconds']:8.1f} s", file=sys.stderr)
+        largest = max(run.folder.iterdir(), key=lambda path: path.stat().st_size)
+        size = largest.stat().st_size
+        fits = size <= files.LARGEST_FILE
+        print(f"run {name}: rehearsed; largest file {largest.name}, {size / 1e6:.1f} MB", file=sys.stderr)
+        return fits
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lib.compute", description=__doc__.split("\n")[0])
     parser.add_argument("run", metavar="RUN", help=f"one of: {', '.join(runs.known())}")
@@ -43,8 +62,11 @@ def main() -> int:
     parser.add_argument(
         "--compile", action="store_true", help="compile the network before it is trained (pays on GPUs)"
     )
+    parser.add_argument("--rehearse", action="store_true", help="all stages in small, on images of noise, in minutes")
     options = parser.parse_args()
     try:
+        if options.rehearse:
+            return 0 if rehearse(options.run) else 1
         done = compute(options.run, options.time_limit, options.optional, options.compile)
         return 0 if done else TRY_AGAIN
     except ValueError as error:

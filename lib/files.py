@@ -14,6 +14,8 @@ from torch import Tensor
 
 from lib import parallel
 
+LARGEST_FILE = 16 * 10**6  # bytes, of a published result
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file as a whole: after a crash there is the old content or the new one, never a part.
@@ -63,6 +65,39 @@ def read_tensor(path: Path, name: str) -> Tensor:
     """One tensor of a file, without reading the others."""
     with safe_open(path, "pt") as file:
         return file.get_tensor(name)
+
+
+def write_parts(path: Path, tensors: Mapping[str, Tensor], limit: int = LARGEST_FILE) -> list[str]:
+    """`write_tensors` into one file or, where it would be larger than `limit` bytes, several; returns their names.
+
+    Several are named "<stem>.1.safetensors" and so on; `read_parts` puts them together. ValueError for a tensor that is
+    larger alone.
+    """
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        needs = tensor.numel() * tensor.element_size() + 200  # with its entry in the header
+        if needs > limit:
+            raise ValueError(f"{path.name}: the tensor {name} has {needs} bytes, more than a file may have ({limit})")
+        if size + needs > limit:
+            parts.append({})
+            size = 0
+        parts[-1][name] = tensor
+        size += needs
+    several = [path.with_name(f"{path.stem}.{i}{path.suffix}") for i in range(1, len(parts) + 1)]
+    paths = [path] if len(parts) == 1 else several
+    for target, part in zip(paths, parts, strict=True):
+        write_tensors(target, part)
+    return [target.name for target in paths]
+
+
+def read_parts(path: Path) -> dict[str, Tensor]:
+    """What `write_parts` wrote; FileNotFoundError if there is nothing."""
+    several = sorted(path.parent.glob(f"{path.stem}.*{path.suffix}"))
+    found: dict[str, Tensor] = {}
+    for part in several or [path]:
+        found |= read_tensors(part)[0]
+    return found
 
 
 class Journal:

@@ -100,6 +100,4 @@ def latency(table: pd.DataFrame) -> alt.Chart:
         tooltip=["network:N", "batch:O", alt.Tooltip("milliseconds:Q", format=".2f"),
                  alt.Tooltip("ratio:Q", format=".2f")],
     )  # fmt: skip
-    return described(
-        bars, "Time of a forward pass of masked, compacted and sparse networks, in units of the dense one"
-    )
+    return described(bars, "Time of a forward pass of masked, compacted and sparse networks, in units of the dense one")

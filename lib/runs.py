@@ -12,13 +12,10 @@ import dataclasses
 import hashlib
 import json
 import os
-import platform
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,15 +23,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import cct, data, files, measure, parallel, snp, stages
+from lib import cct, data, files, measure, parallel, rehearsal, snp, stages
 from lib.deadline import Deadline
 from lib.definition import Definition
 from lib.errors import StaleRun, unknown
 from lib.probes import Probe
+from lib.provenance import provenance
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "runs"
-PACKAGES = ("torch", "torchvision", "numpy", "pandas", "safetensors")
 
 
 class Stage(NamedTuple):
@@ -105,6 +102,13 @@ def make(name: str, time_limit: float | None = None, compiled: bool = False) -> 
     return Run(name, compute=True, deadline=Deadline(time_limit), compiled=compiled)
 
 
+def rehearse(name: str, folder: Path) -> "Run":
+    """A run cut down to minutes, on images of noise, with results in `folder`: to see that all stages work here."""
+    run = Run(name, compute=True, folder=folder)
+    run.definition, run.rehearsal = rehearsal.shorten(run.definition), True
+    return run
+
+
 def published(name: str) -> "Run | None":
     """The published result of a run, whatever MODUS_RUNS says; None if it is not complete and fresh."""
     run = Run(name, compute=False, folder=PUBLISHED / name)
@@ -126,10 +130,11 @@ class Run:
             raise unknown("run", name, known())
         self.name = name
         self.compute, self.deadline, self.compiled = compute, deadline or Deadline(), compiled
+        self.rehearsal = False
         self._fresh: set[str] = set()  # stages known to be complete and fresh
         self.folder = folder or Path(os.environ.get("MODUS_RUNS") or PUBLISHED) / name
         self.definition = Definition.read(PUBLISHED / name / "config.toml")
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"  # of several, parallel.begin chose this process's
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}: {self.definition.data}, seed {self.definition.seed})"
@@ -140,7 +145,7 @@ class Run:
         """The trained network, in evaluation mode."""
         self.require("train")
         network = self.build()
-        network.load_state_dict(files.read_tensors(self.folder / "network.safetensors")[0])
+        network.load_state_dict(files.read_parts(self.folder / "network.safetensors"))
         return network.eval().to(self.device)
 
     def probe(self, site: str) -> Probe:
@@ -240,6 +245,8 @@ class Run:
 
     def images(self, split: str) -> data.ImageSet:
         """The run's images, at the size its network takes; MissingData where no source has them."""
+        if self.rehearsal:
+            return rehearsal.images(self.definition, split)
         return data.load(self.definition.data, split).resized(self.definition.network.image_size)
 
     # ---- the stage store
@@ -324,25 +331,3 @@ class Run:
     def _check_site(self, site: str):
         if site not in self.sites:
             raise unknown("site", site, self.sites)
-
-
-def provenance(device: str) -> dict:
-    """When, with what and on what a result was made."""
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True
-    )
-    name = torch.cuda.get_device_name() if device == "cuda" else f"{_cpu()}, {torch.get_num_threads()} threads"
-    return {
-        "made": time.strftime("%Y-%m-%d"),
-        "commit": git.stdout.strip() or "unknown",
-        "device": name,
-        "versions": {"python": platform.python_version()} | {p: version(p) for p in PACKAGES},
-    }
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -9,7 +9,21 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from lib import andc, andc_study, compact, cost, data, files, heads_study, masked, measure, probes, train
+from lib import (
+    andc,
+    andc_study,
+    compact,
+    cost,
+    data,
+    files,
+    heads_study,
+    masked,
+    measure,
+    parallel,
+    probes,
+    throughput,
+    train,
+)
 from lib.cct import CCT, READOUT
 from lib.latency import latency
 
@@ -30,7 +44,7 @@ def train_network(run) -> Made:
     network, curve = train.train(
         run.build, d.training, images, d.seed, checkpoint, 60, run.device, run.deadline, run.compiled
     )
-    files.write_tensors(run.folder / "network.safetensors", network.state_dict())
+    written = files.write_parts(run.folder / "network.safetensors", network.state_dict())
     files.write_table(run.folder / "training.csv", pd.DataFrame(curve))
     checkpoint.unlink(missing_ok=True)
     logits = train.predict(network, test)
@@ -40,11 +54,22 @@ def train_network(run) -> Made:
         "parameters": sum(p.numel() for p in network.parameters()),
         "train_images": len(images),
         "test_images": len(test),
-    }
+    } | _speed(network, d.training, len(images), curve, run.device)
     facts = {"labels": images.label_names, "seconds": curve[-1]["seconds"] if curve else 0.0}
     if images.coarse_names:
         facts["superclasses"] = [images.coarse_names[c] for c in _coarse(images)]
-    return Made(["network.safetensors", "training.csv"], results, facts)
+    return Made([*written, "training.csv"], results, facts)
+
+
+def _speed(network: CCT, recipe, images: int, curve: list[dict], device: str) -> dict:
+    """Images a second of the training, operations a second, and their share of the device's largest product."""
+    if not curve or parallel.rank():
+        return {}
+    seen = round(recipe.epochs * (images // recipe.batch)) * recipe.batch
+    speed = seen / curve[-1]["seconds"]
+    rate = speed * throughput.operations(network)
+    peak = throughput.matrix_peak(device) * parallel.size()
+    return {"images_per_second": speed, "operations_per_second": rate, "share_of_peak": rate / peak}
 
 
 def train_probes(run) -> Made:
