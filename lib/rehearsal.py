@@ -29,8 +29,11 @@ def shorten(definition: Definition) -> Definition:
 
 
 def images(definition: Definition, split: str) -> ImageSet:
-    """One image of noise for each label, of the size that the network takes."""
+    """A batch of noise, at least one image for each label, of the size that the network takes."""
     K, side = definition.network.classes, definition.network.image_size
-    pixels = np.random.default_rng(split == "train").integers(0, 256, (K, side, side, 3), np.uint8)
+    n = max(K, definition.training.batch)
+    pixels = np.random.default_rng(split == "train").integers(0, 256, (n, side, side, 3), np.uint8)
     mean, std = STATISTICS.get(definition.data, ((0.5,) * 3, (0.25,) * 3))
-    return ImageSet(definition.data, split, pixels, np.arange(K), [f"label {i}" for i in range(K)], mean=mean, std=std)
+    return ImageSet(
+        definition.data, split, pixels, np.arange(n) % K, [f"label {i}" for i in range(K)], mean=mean, std=std
+    )

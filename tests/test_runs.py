@@ -1,6 +1,7 @@
 """Runs: stages made once, never stale, never half-written; chapters checked before they start."""
 
 import contextlib
+import dataclasses
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from conftest import tiny_images
 from lib import compare, compute, data, files, report, reproduce, runs, train
 from lib.deadline import Deadline
 from lib.errors import OutOfTime, StaleRun
+from lib.recipe import REFERENCE
 
 CONFIG = """
 data = "tiny"
@@ -191,6 +193,54 @@ def test_a_network_with_another_number_of_outputs_is_refused_before_training(fol
     with pytest.raises(ValueError, match="the network has 6 outputs, tiny has 5 labels"):
         runs.make("tiny").network()
     assert not (folder / "run.json").exists()
+
+
+def test_a_run_is_rehearsed_without_data_and_leaves_nothing_behind(folder, monkeypatch, capsys):
+    monkeypatch.setattr(data, "load", lambda *_: pytest.fail("a rehearsal reads no data"))
+    before = sorted(folder.iterdir())
+    assert compute.rehearse("tiny")
+    assert sorted(folder.iterdir()) == before and "andc" in capsys.readouterr().err
+    monkeypatch.setattr(files, "LARGEST_FILE", 1000)
+    assert not compute.rehearse("tiny")
+
+
+def test_images_of_another_size_are_reduced_and_never_enlarged(folder):
+    config = folder / "config.toml"
+    config.write_text(CONFIG.replace("image_size = 8", "image_size = 4"))
+    assert runs.make("tiny").images("test").images.shape == (60, 4, 4, 3)
+    config.write_text(CONFIG.replace("image_size = 8", "image_size = 16"))
+    with pytest.raises(ValueError, match="takes images of 16 x 16 pixels, tiny test has 8 x 8"):
+        runs.make("tiny").images("test")
+
+
+def test_a_recipe_by_name_is_changed_where_the_run_says_so(folder):
+    config = folder / "config.toml"
+    named = CONFIG.replace("[training]\nepochs = 1", '[training]\nrecipe = "reference"\nepochs = 1')
+    config.write_text(named)
+    training = runs.make("tiny").definition.training
+    policy = dataclasses.replace(REFERENCE.augmentation, shift=1)
+    assert training == dataclasses.replace(REFERENCE, epochs=1, batch=20, augmentation=policy)
+    config.write_text(named.replace("reference", "referense"))
+    with pytest.raises(ValueError, match=r"unknown recipe 'referense' \(did you mean 'reference'\?\)"):
+        runs.make("tiny")
+    config.write_text(CONFIG.replace("[training.augmentation]\nshift", "[training.augmentation]\nshifts"))
+    with pytest.raises(ValueError, match=r"unknown key of \[training.augmentation\] 'shifts'"):
+        runs.make("tiny")
+
+
+def test_tensors_are_divided_among_files_of_limited_size(tmp_path):
+    path = tmp_path / "network.safetensors"
+    tensors = {f"layer{i}": torch.full((100,), float(i)) for i in range(5)}
+    assert files.write_parts(path, tensors) == ["network.safetensors"]
+    assert files.read_parts(path).keys() == tensors.keys()
+    path.unlink()
+    names = files.write_parts(path, tensors, 1300)
+    assert names == [f"network.{i}.safetensors" for i in (1, 2, 3)]
+    assert all((tmp_path / name).stat().st_size <= 1300 for name in names)
+    found = files.read_parts(path)
+    assert all(torch.equal(found[name], value) for name, value in tensors.items())
+    with pytest.raises(ValueError, match="the tensor layer0 has 600 bytes, more than a file may have"):
+        files.write_parts(path, tensors, 500)
 
 
 def test_files_are_replaced_as_a_whole(tmp_path):
