@@ -1,5 +1,6 @@
 """The live image explorer: which nodes of a site speak for which labels when they see one image."""
 
+import html
 import io
 
 import ipywidgets as widgets
@@ -46,8 +47,14 @@ class ImageExplorer(widgets.VBox):
         self._update()
 
     def _uploaded(self, change):
-        if change["new"]:
-            self.show(bytes(change["new"][0]["content"]))
+        if not change["new"]:
+            return
+        file = change["new"][0]
+        self.upload.value = ()  # so that the same file can be uploaded again
+        try:
+            self.show(bytes(file["content"]))
+        except OSError:
+            self.words.value = f"{html.escape(file['name'])} is not an image that can be read."
 
     def _picked(self, change):
         self.own = None

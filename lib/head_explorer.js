@@ -16,7 +16,7 @@ function modusHeadExplorer(root, data) {
       .head-explorer canvas { display: block; width: 100%; background: #fff; border: 1px solid #9998; image-rendering: pixelated; cursor: pointer; min-height: ${1.6 * H}em; }
       .head-explorer output { display: block; min-height: 1.5em; }
       .head-explorer h4 { margin: 0 0 0.3em; font-size: 1em; }
-      .head-explorer ol { margin: 0; padding-left: 1.6em; max-height: 27em; overflow-y: auto; }
+      .head-explorer ol { margin: 0; padding-left: 1.6em; max-height: 32em; overflow-y: auto; }
       .head-explorer button { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-decoration: underline; cursor: pointer; }
       .head-explorer .bar { display: inline-block; height: 0.7em; margin-right: 0.4em; vertical-align: baseline; }
       .head-explorer table { border-collapse: collapse; } .head-explorer td, .head-explorer th { padding: 0.1em 0.45em; text-align: right; border: 0; }

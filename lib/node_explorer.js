@@ -8,7 +8,7 @@ function modusNodeExplorer(root, data) {
     <style>
       .node-explorer { border: 1px solid #9998; border-radius: 6px; padding: 0.8em; font-size: 0.9rem; text-align: left; }
       .node-explorer .controls, .node-explorer .panels { display: flex; flex-wrap: wrap; gap: 0.6em 1.2em; align-items: end; }
-      .node-explorer input[type=number] { box-sizing: border-box; height: 1.75em; width: 5em; padding: 0 0.3em; border-width: 1px; }
+      .node-explorer input[type=number] { box-sizing: border-box; height: 1.5em; min-height: 0; margin: 0; width: 5em; padding: 0 0.3em; border-width: 1px; }
       .node-explorer .panels { align-items: start; }
       .node-explorer label { display: flex; flex-direction: column; margin: 0; }
       .node-explorer select, .node-explorer input { font: inherit; max-width: 9em; }
@@ -19,7 +19,7 @@ function modusNodeExplorer(root, data) {
       .node-explorer figure.map { flex-basis: 300px; } .node-explorer canvas[name=map] { cursor: pointer; aspect-ratio: 3 / 2; image-rendering: auto; }
       .node-explorer button { font: inherit; color: inherit; background: none; border: 0; padding: 0 0.3em 0 0; text-decoration: underline; cursor: pointer; }
       .node-explorer [name=nodes] { max-height: 9em; overflow-y: auto; }
-      .node-explorer ul { margin: 0 0 0.6em; padding-left: 1.3em; max-height: 11em; overflow-y: auto; }
+      .node-explorer ul { margin: 0 0 0.6em; padding-left: 1.3em; max-height: 15em; overflow-y: auto; }
       .node-explorer .key { display: inline-block; width: 0.8em; height: 0.8em; margin: 0 0.3em; border: 1px solid #9998; }
       .node-explorer .chosen { background: #111; border: 2px solid #fff; outline: 1px solid #9998; border-radius: 50%; }
     </style>

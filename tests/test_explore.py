@@ -2,6 +2,7 @@
 
 import io
 import json
+from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
@@ -133,9 +134,15 @@ def test_the_image_explorer_shows_what_each_node_adds():
     before = explorer.parts
     file = io.BytesIO()
     Image.fromarray(np.full((20, 30, 3), 200, np.uint8)).save(file, "PNG")
-    explorer.show(file.getvalue())
-    assert explorer.own.shape == (8, 8, 3) and not np.allclose(before, explorer.parts)
-    assert len(explorer.picture.outputs) == 1
+    upload = {"name": "own.png", "type": "image/png", "size": 1, "last_modified": datetime.now(UTC)}
+    for _ in range(2):  # the second time after another image
+        explorer.upload.value = (upload | {"content": memoryview(file.getvalue())},)
+        assert explorer.own.shape == (8, 8, 3) and not np.allclose(before, explorer.parts)
+        assert len(explorer.picture.outputs) == 1
+        explorer.image.value += 1
+        assert explorer.own is None
+    explorer.upload.value = (upload | {"content": memoryview(b"no image")},)
+    assert "own.png is not an image" in explorer.words.value and explorer.own is None
 
 
 def test_the_live_head_explorer_follows_its_controls():

@@ -62,7 +62,7 @@ def browser():
 @pytest.fixture
 def visit(browser, address):
     """Opens a page in a context of its own; afterwards nothing may have gone wrong in it."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context()
     foreign, errors = [], []
 
     def route(route):
@@ -71,8 +71,9 @@ def visit(browser, address):
             foreign.append(route.request.url)
         route.continue_() if inside else route.abort()
 
-    def visit(name):
+    def visit(name, width=1280):
         page = context.new_page()
+        page.set_viewport_size({"width": width, "height": 900})
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{address}/{name}.html", wait_until="load")
@@ -100,6 +101,20 @@ def test_page_works_without_a_network(visit, name):
     if page.locator("div.math, span.math").count():
         page.wait_for_selector("mjx-container", timeout=60_000)
         assert page.locator("mjx-merror").count() == 0
+
+
+@pytest.mark.parametrize("name", ["intro", "02-probes", "04-sharpening", "05-pruning", "06-heads"])
+def test_charts_fit_a_phone(visit, name):
+    page = visit(f"book/{name}", width=390)
+    widths = "all => all.map(c => [c.querySelector('canvas, svg.marks').getBoundingClientRect().width, c.clientWidth])"
+    found = page.locator(CHARTS).evaluate_all(widths)
+    assert found and all(drawn <= room for drawn, room in found), found
+
+
+def test_the_verdicts_are_readable_on_a_phone(visit):
+    page = visit("book/intro", width=390)
+    cells = page.locator(".tag_verdicts td").evaluate_all("cells => cells.map(c => c.getBoundingClientRect().right)")
+    assert cells and max(cells) <= 390
 
 
 def test_the_explorer_finds_the_clusters_that_the_library_finds(visit):

@@ -15,10 +15,17 @@
     if (spec.hconcat) return sum(spec.hconcat);
     if (spec.vconcat) return Math.max(...spec.vconcat.map((part) => natural(part, rows)));
     if (spec.spec) {
-      const across = spec.columns || (spec.facet.column ? distinct(rows, spec.facet.column.field) : 1);
+      const across = spec.columns || distinct(rows, (spec.facet.column || spec.facet).field);
       return across * (plot(spec.spec) + GAP) + AXIS;
     }
     return plot(spec) + AXIS;
+  }
+
+  function longest(spec) { // letters of the longest entry of a legend, as far as the chart names them
+    if (!spec || typeof spec !== "object") return 0;
+    const scale = spec.color && spec.color.scale, names = (scale && Array.isArray(scale.domain) && scale.domain) || [];
+    const inside = Object.entries(spec).filter(([name]) => name !== "datasets").map(([, part]) => longest(part));
+    return Math.max(0, ...names.map((name) => String(name).length), ...inside);
   }
 
   function fit(spec, room, rows) {
@@ -31,7 +38,7 @@
       spec.columns = 1;
     }
     const column = spec.encoding && spec.encoding.column;
-    const across = column ? distinct(rows, column.field) : 1, header = spec.encoding && spec.encoding.row ? 2 * GAP : 0;
+    const across = column ? distinct(rows, column.field) : 1, header = spec.encoding && spec.encoding.row ? 3 * GAP : 0;
     const most = (room - AXIS - header) / across - (across > 1 ? GAP : 0);
     if (typeof spec.width === "number") spec.width = Math.min(spec.width, Math.max(40, Math.floor(most)));
     for (const part of [...(spec.vconcat || []), ...(spec.layer || []), ...(spec.spec ? [spec.spec] : [])]) fit(part, room, rows);
@@ -40,7 +47,7 @@
   window.vegaEmbed = function (element, spec, options) {
     const room = element.clientWidth - PADDING, narrow = structuredClone(spec);
     fit(narrow, room, Object.values(spec.datasets || {})[0]);
-    const legend = { columns: Math.max(2, Math.floor(room / 90)), ...(narrow.config || {}).legend };
+    const legend = { columns: Math.max(1, Math.floor(room / (7 * (longest(spec) || 8) + 34))), ...(narrow.config || {}).legend };
     narrow.config = { ...narrow.config, legend };
     return draw(element, narrow, options);
   };
