@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lib import image_ops
+from lib.devices import send
 
 COLOUR = {  # operations of RandAugment's "increasing" set that change colours, each with its argument, if it has one
     "AutoContrast": lambda images, _: image_ops.autocontrast(images),
@@ -163,8 +164,8 @@ def augment(images: Tensor, plan: Mapping[str, Tensor], fill: Sequence[int] = (1
     if "crop" in plan or geometric:
         images = _shift(images, plan["down"], plan["right"], torch.zeros_like(mirrored))
         crop = plan.get("crop", torch.tensor([0, 0, W, H]).expand(B, 4))
-        affine = _maps(operations, argument(plan), H, W).to(device) if geometric else None
-        images = image_ops.resample(images, crop.to(device), mirrored.to(device), affine, tuple(fill))
+        affine = send(_maps(operations, argument(plan), H, W), device) if geometric else None
+        images = image_ops.resample(images, send(crop, device), send(mirrored, device), affine, fill)
     else:
         images = _shift(images, plan["down"], plan["right"], mirrored)
     if operations is not None:
@@ -225,8 +226,8 @@ def _recolour(images: Tensor, operations: Tensor, arguments: Tensor) -> Tensor:
         for number, operation in enumerate(COLOUR.values()):
             chosen = (operations[:, turn] == number).nonzero()[:, 0]
             if len(chosen):
-                there = chosen.to(images.device, non_blocking=True)
-                value = arguments[chosen, turn].to(images.device, non_blocking=True)
+                there = send(chosen, images.device)
+                value = send(arguments[chosen, turn], images.device)
                 images[there] = operation(images[there], value)
     return images
 
@@ -243,5 +244,5 @@ def _shift(images: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Ten
 
     rows, columns = source(H, down), source(W, right)
     columns = torch.where(mirrored[:, None], columns.flip(1), columns)
-    rows, columns = rows.to(images.device, non_blocking=True), columns.to(images.device, non_blocking=True)
+    rows, columns = send(rows, images.device), send(columns, images.device)
     return images[torch.arange(B, device=images.device)[:, None, None], rows[:, :, None], columns[:, None, :]]

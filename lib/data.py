@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lib.devices import constant
 from lib.errors import MissingData, unknown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -117,8 +118,8 @@ def normalise(images: Tensor | np.ndarray, mean: tuple, std: tuple) -> Tensor:
     x = torch.as_tensor(images)
     if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[-1] != 3:
         raise ValueError(f"images must be uint8 (B, H, W, 3), got {x.dtype} {tuple(x.shape)}")
-    scale = 1 / (255 * torch.tensor(std, device=x.device))
-    shift = torch.tensor(mean, device=x.device) / torch.tensor(std, device=x.device)
+    mean, std = constant(mean, x.device), constant(std, x.device)
+    scale, shift = 1 / (255 * std), mean / std
     return (x * scale - shift).permute(0, 3, 1, 2)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from lib import mixing, parallel
 from lib.augment import Augmentation, augment, decide, draw
 from lib.data import ImageSet, normalise
+from lib.devices import send
 from lib.mixing import Targets
 from lib.seeds import seed_for
 
@@ -68,7 +69,7 @@ class Feed:
         each = [self._draw(step) for step in chunk]
         drawn = {key: torch.cat([d[key] for d in each]) for key in each[0]}
         plan = decide(self.policy, drawn, self.H, self.W)
-        chosen = drawn["chosen"].to(self.device, non_blocking=True)
+        chosen = send(drawn["chosen"], self.device)
         images, labels = self.pixels[chosen], self.labels[chosen]
         images = augment(images, plan, self.fill)
         images = normalise(images, self.images.mean, self.images.std)

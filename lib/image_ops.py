@@ -4,9 +4,13 @@ They compute what Pillow computes for one image (`ImageOps`, `ImageEnhance`, `Im
 each value of a channel on its own is a table of 256 entries, so that it costs one look-up a pixel.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from lib.devices import constant
 
 LUMA = (19595, 38470, 7471)  # ITU-R 601-2 in units of 2^-16, as Pillow converts to grey
 
@@ -15,7 +19,11 @@ LUMA = (19595, 38470, 7471)  # ITU-R 601-2 in units of 2^-16, as Pillow converts
 
 
 def resample(
-    images: Tensor, crop: Tensor, mirrored: Tensor, affine: Tensor | None = None, fill: tuple = (128, 128, 128)
+    images: Tensor,
+    crop: Tensor,
+    mirrored: Tensor,
+    affine: Tensor | None = None,
+    fill: Sequence[float] = (128, 128, 128),
 ) -> Tensor:
     """Crop, resize to the original size, mirror, then apply affine maps, all in one look-up of each output pixel.
 
@@ -42,7 +50,7 @@ def resample(
     found = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, "bilinear", "border", align_corners=False)
     found = found.permute(0, 2, 3, 1)
     if affine is not None:
-        found = torch.where(inside.unsqueeze(-1), found, torch.tensor(fill, device=device, dtype=found.dtype))
+        found = torch.where(inside.unsqueeze(-1), found, constant(fill, device))
     return found.round().to(torch.uint8)
 
 
@@ -129,8 +137,8 @@ def blend(degenerate: Tensor, images: Tensor, factor: Tensor) -> Tensor:
 
 def grey(images: Tensor) -> Tensor:
     """Luminance, int64 (B, H, W, 1)."""
-    weight = torch.tensor(LUMA, device=images.device)
-    return ((images.long() * weight).sum(-1, keepdim=True) + 0x8000) >> 16
+    r, g, b = images.long().split(1, dim=-1)
+    return (LUMA[0] * r + LUMA[1] * g + LUMA[2] * b + 0x8000) >> 16
 
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lib.augment import Augmentation
+from lib.devices import send
 
 NOISES = 256  # images of noise, from which erased rectangles take theirs
 
@@ -59,7 +60,7 @@ def erase(images: Tensor, boxes: Tensor, noise: Tensor) -> Tensor:
     chosen = (boxes[:, 2] > 0).nonzero()[:, 0]  # on the CPU: the device never waits
     if not len(chosen):
         return images
-    boxes, there = boxes[chosen].to(images.device), chosen.to(images.device)
+    boxes, there = send(boxes[chosen], images.device), send(chosen, images.device)
     images = images.clone(memory_format=torch.preserve_format)
     inside = _within(boxes, *images.shape[2:])
     images[there] = torch.where(inside, noise[(boxes[:, 4] * NOISES).long()].to(images.dtype), images[there])
@@ -91,7 +92,7 @@ def mix(images: Tensor, labels: Tensor, mixing: Tensor) -> tuple[Tensor, Targets
     """Mix each image with its neighbour, as `mixing` (B, 5) says for its batch; B must be even."""
     if len(images) % 2:
         raise ValueError(f"images are mixed in pairs: the batch must be even, got {len(images)}")
-    mixing = mixing.to(images.device, non_blocking=True)
+    mixing = send(mixing, images.device)
     share = mixing[:, 4]
     cut = (mixing[:, 2:4] > 0).all(1)
     keep = torch.where(

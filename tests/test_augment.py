@@ -179,3 +179,19 @@ def test_a_batch_that_cannot_be_made_is_refused():
         Feed(tiny_images(), Augmentation(), 64, 0)
     with pytest.raises(ValueError, match=r"multiple of 2 for 1 process\(es\) that mix images in pairs, got 15"):
         Feed(tiny_images(), Augmentation(mixup=1.0), 15, 0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_sees_the_same_images_and_is_never_waited_for():
+    policy, batch = REFERENCE.augmentation, 20
+    expected = list(Feed(tiny_images(), policy, batch, 0).steps(0, 6))
+    on_gpu = Feed(tiny_images(), policy, batch, 0, "cuda")
+    list(on_gpu.steps(0, 3))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        found = list(on_gpu.steps(0, 6))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for (x, y), (ours, targets) in zip(expected, found, strict=True):
+        assert torch.equal(y.labels, targets.labels.cpu())
+        assert (x - ours.cpu()).abs().mean() < 0.02  # roundings of the resampling
