@@ -62,7 +62,8 @@ def accuracy_by_kept(table: pd.DataFrame, dense: float, facet: str | None = None
 
 def gain_over_control(table: pd.DataFrame, colour: str, title: str) -> alt.Chart:
     """Accuracy of ANDC less that of its permuted control; columns kept, gain, seed and `colour`; zero is a rule."""
-    colours = alt.Color(f"{colour}:N", title=title, sort=list(table[colour].unique()), scale=alt.Scale(range=COLOURS))
+    names = list(table[colour].unique())
+    colours = alt.Color(f"{colour}:N", title=title, scale=alt.Scale(domain=names, range=COLOURS[: len(names)]))
     base = alt.Chart(table, width=460, height=240)
     points = base.mark_line(point=alt.OverlayMarkDef(size=60)).encode(
         x=alt.X("mean(kept):Q", title="share of weights kept", axis=alt.Axis(format="%")),

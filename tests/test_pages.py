@@ -117,6 +117,16 @@ def test_the_verdicts_are_readable_on_a_phone(visit):
     assert cells and max(cells) <= 390
 
 
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_menu_button_shows_and_hides_the_chapters(visit, width):
+    page = visit("book/choices", width=width)
+    chapter = page.get_by_role("link", name="One node at a time").first
+    before = chapter.is_visible()
+    assert before == (width > 1000)
+    page.locator(".primary-toggle:visible").click()
+    chapter.wait_for(state="hidden" if before else "visible", timeout=10_000)
+
+
 def test_the_explorer_finds_the_clusters_that_the_library_finds(visit):
     page = visit("book/03-nodes")
     root = page.locator(".node-explorer")

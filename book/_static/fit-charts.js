@@ -47,7 +47,7 @@
   window.vegaEmbed = function (element, spec, options) {
     const room = element.clientWidth - PADDING, narrow = structuredClone(spec);
     fit(narrow, room, Object.values(spec.datasets || {})[0]);
-    const legend = { columns: Math.max(1, Math.floor(room / (7 * (longest(spec) || 8) + 34))), ...(narrow.config || {}).legend };
+    const legend = { columns: Math.max(1, Math.floor(room / (7 * (longest(spec) || 4) + 34))), ...(narrow.config || {}).legend };
     narrow.config = { ...narrow.config, legend };
     return draw(element, narrow, options);
   };
