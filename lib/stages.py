@@ -182,7 +182,8 @@ def _smaller(run, study: andc_study.Study) -> tuple[list[dict], list[dict]]:
                 gap = float(abs(train.predict(networks[name], test) - expected).max())
                 row = {"threshold": threshold, "network": name, "difference": gap}
                 sizes.append(row | size(networks[name], name == "compacted"))
-        rows = latency(networks, run.definition.network.image_size)
+        batches, rounds = ((1,), 1) if run.rehearsal else ((1, 256), 15)
+        rows = latency(networks, run.definition.network.image_size, batches, rounds)
         times += [{"threshold": threshold} | row for row in rows]
     scratch.unlink()
     return sizes, times
