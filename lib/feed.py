@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from lib import mixing, parallel
-from lib.augment import Augmentation, augment, decide, draw
+from lib.augment import augment
 from lib.data import ImageSet, normalise
 from lib.devices import send
 from lib.mixing import Targets
+from lib.policy import Augmentation, decide, draw
 from lib.seeds import seed_for
 
 PIXELS_AT_ONCE = {"cpu": 2**18, "cuda": 2**21}  # what fits a processor's cache, and what keeps a GPU busy

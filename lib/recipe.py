@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from lib.augment import Augmentation
+from lib.policy import Augmentation
 
 
 @dataclass(frozen=True)

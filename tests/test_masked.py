@@ -8,8 +8,8 @@ import torch
 
 from conftest import tiny_config
 from lib import andc_study, cct, compact, cost, latency, masked
-from lib.augment import Augmentation
 from lib.files import Journal
+from lib.policy import Augmentation
 from lib.recipe import Recipe
 
 RECIPE = Recipe(2, 20, lr=1e-2, warmup_epochs=0, augmentation=Augmentation(shift=1))

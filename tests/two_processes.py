@@ -8,7 +8,7 @@ import torch
 
 from conftest import tiny_config, tiny_images
 from lib import cct, files, measure, parallel, train
-from lib.augment import Augmentation
+from lib.policy import Augmentation
 from lib.probes import Probe, ProbeRecipe, train_probes
 from lib.recipe import Recipe
 
