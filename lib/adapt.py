@@ -62,7 +62,7 @@ class Adapted(nn.Module):
         modules = dict(network.named_modules())
         for name, site in sites.items():
             if site.module not in modules:
-                raise unknown(f"module at site {name!r}:", site.module, modules)
+                raise unknown(f"module at site {name!r}:", site.module, filter(None, modules))
         self.network = network
         self.places = dict(sites)
         self.taps = nn.ModuleList(nn.Identity() for _ in sites)

@@ -6,8 +6,10 @@ layer. Pooling comes before normalising, which leaves a quarter of the values to
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
+from lib.data import ImageSet, batches
 from lib.sites import Site
 
 
@@ -46,3 +48,15 @@ class CNN(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classifier(self.blocks(images).mean((2, 3)))
+
+
+@torch.no_grad()
+def settled(network: nn.Module, images: ImageSet) -> nn.Module:
+    """The network, in evaluation mode, after its batch normalisations have seen some images; no weight changes.
+
+    In an untrained network they would otherwise scale by nothing, and activations would fade with depth.
+    """
+    network.train()
+    for x, _ in batches(images, size=25):
+        network(x)
+    return network.eval()

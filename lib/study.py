@@ -11,7 +11,7 @@ from lib.probes import ProbeRecipe, train_probes
 
 
 class Study:
-    """Probes trained on one image set, class means measured on another; nothing is stored.
+    """Trains a probe at each site on one image set and measures class means on another; nothing is stored.
 
     network: a `lib.cct.CCT`, a `lib.adapt.Adapted` or whatever else has `sites`, `site` and `width`. Training probes
     freezes it. In all arrays K labels come before nodes, as in `lib.runs.Run`.
@@ -25,9 +25,10 @@ class Study:
         self.probes, curve = train_probes(network, self.sites, train, recipe, seed)
         self.curve = pd.DataFrame(curve)  # one row an epoch and site
         self._measured: dict[str, measure.Measured] = {}
+        self.measured()
 
     def measured(self, silencing: str = "readout") -> measure.Measured:
-        """The forward pass over the test images, made when it is first asked for."""
+        """What a forward pass over the test images found, made once for each silencing convention."""
         if silencing not in self._measured:
             self._measured[silencing] = measure.measure(self.network, self.probes, self.test, silencing)
         return self._measured[silencing]
