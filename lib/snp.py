@@ -27,6 +27,23 @@ def node_fields(class_means: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return class_means.T[:, :, None] * weight.T[:, None, :]
 
 
+def filter_fields(class_means: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """V_n[i, j] = sum_s W_j,(n,s) m_(n,s)[i]: the field of filter n at a read-out with a weight for each position s.
+
+    class_means: (K, filters, positions), mean activation of each filter at each position over the images of each label;
+    weight: likewise. Returns (filters, K, K). With one position this is `node_fields`; with more, a filter's field is
+    no longer an outer product. The sum over filters is the mean field of the flattened read-out.
+    """
+    class_means, weight = np.asarray(class_means), np.asarray(weight)
+    if class_means.ndim != 3 or class_means.shape != weight.shape:
+        raise ValueError(
+            f"class means and weights must both be (K, filters, positions), got {class_means.shape} and {weight.shape}"
+        )
+    _finite(class_means, "class means")
+    _finite(weight, "weights")
+    return class_means.transpose(1, 0, 2) @ weight.transpose(1, 2, 0)
+
+
 def normalise(fields: np.ndarray) -> np.ndarray:
     """S_n = V_n / max(V_n), for one matrix (K, K) or many (..., K, K); all zeros for a silent node (max(V_n) <= 0)."""
     fields = _matrices(fields)

@@ -11,7 +11,19 @@ import torch
 from PIL import Image
 
 from conftest import tiny_config, tiny_images
-from lib import cct, charts, data, explore, explore_heads, explore_image, head_charts, heads, pruning_charts, snp
+from lib import (
+    cct,
+    charts,
+    data,
+    explore,
+    explore_heads,
+    explore_image,
+    head_charts,
+    heads,
+    layer_charts,
+    pruning_charts,
+    snp,
+)
 from lib.definition import Definition
 from lib.probes import Probe
 
@@ -36,6 +48,7 @@ class FewNodes:
 def test_every_chart_is_valid_and_says_what_it_shows():
     table = pd.DataFrame({"encoder": [1, 2], "place": ["ff", "ff"], "snr": [1.0, 2.0]})
     control = table.assign(control=1.0)
+    layers = pd.DataFrame({"network": ["a", "b"], "layer": [1, 1], "snr": [1.0, 2.0]})
     field = FewNodes().fields("1.ff")[0]
     curve = pd.DataFrame({"epoch": [1], "loss": [2.0], "train_accuracy": [0.5]})
     made = [
@@ -44,6 +57,9 @@ def test_every_chart_is_valid_and_says_what_it_shows():
         charts.by_threshold(table.assign(threshold=0.3), "snr", "SNR"),
         charts.node_steps(field, list("abcdef")),
         charts.training(curve),
+        layer_charts.beside_control(layers.assign(control=1.0)),
+        layer_charts.along_layers(layers, "snr", "SNR"),
+        layer_charts.snr_by_accuracy(layers.assign(accuracy=0.5)),
     ]
     for chart in made:
         content = chart.to_dict()
