@@ -30,7 +30,8 @@ def test_counts_and_polarisation_follow_from_the_class_means(run):
         assert (found.observed, found.z, found.p) == pytest.approx((row.observed, row.z, row.p), rel=1e-4)
         share = table[table["encoder"] == row.encoder].pivot(index="head", columns="label", values="share").to_numpy()
         damage = table[table["encoder"] == row.encoder].pivot(index="head", columns="label", values="damage").to_numpy()
-        assert heads.rank_correlation(share, damage, draws=2)["rho"] == pytest.approx(row.damage_rho, abs=1e-4)
+        # tables keep seven digits, which unties some ranks
+        assert heads.rank_correlation(share, damage, draws=2)["rho"] == pytest.approx(row.damage_rho, abs=1e-3)
 
 
 def test_kept_weights_follow_from_the_class_means(run):
@@ -49,8 +50,12 @@ def test_kept_weights_follow_from_the_class_means(run):
 
 def test_headline_accuracy_follows_from_the_stored_accuracies(run):
     table = run.table("probes").set_index("site")
+    balanced = run.results["test_images"] % run.definition.network.classes == 0  # the others' counts are not stored
     for site in run.sites:
-        assert run.label_accuracy(site).mean() == pytest.approx(table["test_accuracy"][site], abs=1e-5)
+        of_labels, whole = run.label_accuracy(site), table["test_accuracy"][site]
+        if balanced:
+            assert of_labels.mean() == pytest.approx(whole, abs=1e-5)
+        assert of_labels.min() < whole < of_labels.max()
     assert run.results["best_probe_test_accuracy"] == pytest.approx(table["test_accuracy"].max(), abs=1e-6)
     assert snp.site_statistics(run.fields(run.sites[0]))["nodes"] == run.weight(run.sites[0]).shape[1]
 
