@@ -36,17 +36,18 @@ def augment(images: Tensor, plan: Mapping[str, Tensor], fill: Sequence[int] = (1
     B, H, W, _ = images.shape
     device = images.device
     operations = plan.get("operation")
+    arguments = None if operations is None else argument(plan)
     geometric = operations is not None and bool((operations >= len(COLOURS)).any())
     mirrored = plan["mirrored"]
     if "crop" in plan or geometric:
         images = _shift(images, plan["down"], plan["right"], torch.zeros_like(mirrored))
         crop = plan.get("crop", torch.tensor([0, 0, W, H]).expand(B, 4))
-        affine = send(_maps(operations, argument(plan), H, W), device) if geometric else None
+        affine = send(_maps(operations, arguments, H, W), device) if geometric else None
         images = image_ops.resample(images, send(crop, device), send(mirrored, device), affine, fill)
     else:
         images = _shift(images, plan["down"], plan["right"], mirrored)
     if operations is not None:
-        images = _recolour(images, operations, argument(plan))
+        images = _recolour(images, operations, arguments)
     return images
 
 

@@ -2,14 +2,14 @@
 
 import resource
 import sys
-import time
 
 import numpy as np
 import torch
 
 from lib import bench_training, cct, measure, snp
-from lib.data import ImageSet
 from lib.probes import Probe, ProbeRecipe, train_probes
+from lib.rehearsal import noise
+from lib.timing import fastest
 from lib.train import predict
 
 IMAGES, TOKENS, NODES, K = 10_000, 16, 256, 100
@@ -38,17 +38,6 @@ def one_node(h: torch.Tensor, probe: Probe, labels: torch.Tensor, node: int) -> 
     return (sums / torch.bincount(labels, minlength=K)[:, None]).numpy()
 
 
-def seconds(work, repeat: int = 3) -> float:
-    """The fastest of a few repetitions, after one to warm up."""
-    work()
-    times = []
-    for _ in range(repeat):
-        started = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - started)
-    return min(times)
-
-
 def peak() -> float:
     """The most memory this process has held so far, MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
@@ -64,9 +53,9 @@ def nodes_of_a_site() -> tuple[str, float]:
     )
     probe.gate.normal_(std=0.1), probe.weight.normal_()
     before = peak()
-    fast, fields = seconds(lambda: one_pass(h, probe, labels)), one_pass(h, probe, labels)
+    fast, fields = fastest(lambda: one_pass(h, probe, labels)), one_pass(h, probe, labels)
     after_fast = peak()
-    slow = NODES * seconds(lambda: one_node(h, probe, labels, 17))
+    slow = NODES * fastest(lambda: one_node(h, probe, labels, 17))
     error = max(np.abs(fields[n] - one_node(h, probe, labels, n)).max() for n in (0, 17, NODES - 1))
     memory = (
         f"memory beyond the activations' {before:.0f} MiB: {after_fast - before:.0f} MiB and {peak() - before:.0f} MiB"
@@ -81,13 +70,12 @@ def nodes_of_a_site() -> tuple[str, float]:
 def all_sites() -> str:
     """Measuring every site of a network against a plain forward pass over the same images."""
     network = cct.CCT(cct.Config(width=64, ff_width=128, stem_widths=(32, 64))).eval()
-    pixels = np.random.default_rng(0).integers(0, 256, (1000, 32, 32, 3), np.uint8)
-    images = ImageSet("random", "test", pixels, np.arange(1000) % K, [str(i) for i in range(K)])
+    images = noise("random", "test", 1000, K, 32)
     probes = {s: Probe(network.width(s), K) for s in network.sites}
-    trained = seconds(lambda: train_probes(network, network.sites, images, ProbeRecipe(epochs=1)))
-    plain = seconds(lambda: predict(network, images))
+    trained = fastest(lambda: train_probes(network, network.sites, images, ProbeRecipe(epochs=1)))
+    plain = fastest(lambda: predict(network, images))
     before = peak()
-    measured = seconds(lambda: measure.measure(network, probes, images))
+    measured = fastest(lambda: measure.measure(network, probes, images))
     return (
         f"all {len(probes)} sites, 1000 images: probes trained in {trained:.2f} s an epoch\n"
         f"  fields measured in {measured:.2f} s; plain forward pass {plain:.2f} s\n"

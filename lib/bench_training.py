@@ -8,12 +8,10 @@ LayerNorm an encoder less) and in having no lists of who draws what: its costs a
 import dataclasses
 import importlib
 import os
-import statistics
-import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -24,7 +22,9 @@ from lib.feed import Feed
 from lib.learner import Learner, adamw
 from lib.mixing import Targets
 from lib.recipe import REFERENCE, Recipe
-from lib.throughput import matrix_peak, operations, synchronise
+from lib.rehearsal import noise
+from lib.throughput import matrix_peak, operations
+from lib.timing import in_turns
 from lib.vision import torchvision
 
 
@@ -44,7 +44,7 @@ def ours(network: cct.CCT, recipe: Recipe, images: ImageSet, compiled: bool) -> 
     return run
 
 
-def alone(network: cct.CCT, recipe: Recipe, images: ImageSet, compiled: bool) -> Callable[[int], None]:
+def alone(network: cct.CCT, recipe: Recipe, compiled: bool) -> Callable[[int], None]:
     """The same step on one batch of noise that is there already."""
     device = next(network.parameters()).device
     learn = Learner(network.train(), recipe, compiled)
@@ -152,32 +152,16 @@ def peer(config: cct.Config) -> nn.Module:
 
 def compare(config: cct.Config, recipe: Recipe, device: str | torch.device, steps: int, rounds: int = 5) -> dict:
     """Median images a second of each way, in turns; with the operations a second of ours and the device's peak."""
-    random = np.random.default_rng(0)
-    n, side = max(4 * recipe.batch, 2000), config.image_size
-    pixels = random.integers(0, 256, (n, side, side, 3), np.uint8)
-    names = [str(i) for i in range(config.classes)]
-    images = ImageSet("random", "train", pixels, np.arange(n) % config.classes, names)
-    gpu = torch.device(device).type == "cuda"
-    ways = {
-        "ours": ours(cct.CCT(config).to(device), recipe, images, False),
-        "step alone": alone(cct.CCT(config).to(device), recipe, images, False),
-        "usual": usual(config, recipe, images, device),
-    }
-    if gpu:
-        ways["ours, compiled"] = ours(cct.CCT(config).to(device), recipe, images, True)
-        ways["step alone, compiled"] = alone(cct.CCT(config).to(device), recipe, images, True)
-    times: dict[str, list[float]] = {name: [] for name in ways}
+    images = noise("random", "train", max(4 * recipe.batch, 2000), config.classes, config.image_size)
+    ways = {"usual": usual(config, recipe, images, device)}
+    for compiled in (False, True) if torch.device(device).type == "cuda" else (False,):
+        suffix = ", compiled" * compiled
+        ways[f"ours{suffix}"] = ours(cct.CCT(config).to(device), recipe, images, compiled)
+        ways[f"step alone{suffix}"] = alone(cct.CCT(config).to(device), recipe, compiled)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for turn in range(rounds + 1):
-            for name, run in ways.items():
-                synchronise(device)
-                started = time.perf_counter()
-                run(steps)
-                synchronise(device)
-                if turn:  # the first warms up
-                    times[name].append(time.perf_counter() - started)
-    found = {name: steps * recipe.batch / statistics.median(t) for name, t in times.items()}
+        medians = in_turns({name: partial(run, steps) for name, run in ways.items()}, rounds, device=device)
+    found = {name: steps * recipe.batch / seconds for name, seconds in medians.items()}
     rate = operations(cct.CCT(config)) * max(v for k, v in found.items() if k.startswith("ours"))
     return {"images_per_second": found, "operations_per_second": rate, "peak": matrix_peak(device)}
 

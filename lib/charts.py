@@ -85,23 +85,29 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
 
 def with_control(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
     """A quantity along the encoders beside its control, one panel a place; columns encoder, place, `value`, control."""
+    chart = measured_and_control(table, value, title, "encoder", "place").properties(width=150)
+    chart = chart.facet(alt.Column("place:N", title=None, sort=list(PLACES)))
+    return described(chart, f"{title} along the encoders, measured and under the control")
+
+
+def measured_and_control(
+    table: pd.DataFrame, value: str, title: str, along: str, panel: str, along_title: str = "", number: str = ".3~f"
+) -> alt.Chart:
+    """Two lines along a column of layers, the quantity and its control, to be divided into panels."""
     long = table.rename(columns={value: "measured"}).melt(
-        ["encoder", "place"], ["measured", "control"], "what", "value"
+        [c for c in table.columns if c in (along, panel)], ["measured", "control"], "what", "value"
     )
     colours = alt.Scale(domain=["measured", "control"], range=[SIGNAL, NEUTRAL])
-    chart = (
+    return (
         alt.Chart(long)
         .mark_line(point=alt.OverlayMarkDef(size=60))
         .encode(
-            x=alt.X("encoder:O", title="encoder", axis=alt.Axis(labelAngle=0)),
+            x=alt.X(f"{along}:O", title=along_title or along, axis=alt.Axis(labelAngle=0)),
             y=alt.Y("value:Q", title=title),
             color=alt.Color("what:N", title=None, scale=colours),
-            tooltip=["place:N", "encoder:O", "what:N", alt.Tooltip("value:Q", format=".3~f")],
+            tooltip=[f"{panel}:N", f"{along}:O", "what:N", alt.Tooltip("value:Q", format=number)],
         )
-        .properties(width=150)
-        .facet(alt.Column("place:N", title=None, sort=list(PLACES)))
     )
-    return described(chart, f"{title} along the encoders, measured and under the control")
 
 
 def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lib import files, parallel, runs
+from lib import files, parallel, rehearsal, runs
 from lib.errors import OutOfTime
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
@@ -43,7 +43,7 @@ def rehearse(name: str) -> bool:
     Prints seconds a stage, and the sizes of the files, which (tables apart) are those of the run itself.
     """
     with tempfile.TemporaryDirectory() as folder:
-        run = runs.rehearse(name, Path(folder))
+        run = rehearsal.Rehearsal(name, Path(folder))
         for stage in runs.REQUIRED:
             run.require(stage)
             print(f"  {stage:<8}{run.record['stages'][stage]['seconds']:8.1f} s", file=sys.stderr)

@@ -74,6 +74,12 @@ class ImageSet:
             )
         return self
 
+    def steps(self, batch: int) -> int:
+        """Whole batches in an epoch; ValueError if there is not one."""
+        if len(self) < batch:
+            raise ValueError(f"an epoch needs at least one batch of {batch} images, got {len(self)} images")
+        return len(self) // batch
+
     def take(self, indices: np.ndarray) -> "ImageSet":
         """The images at some positions, in that order."""
         coarse = None if self.coarse_labels is None else self.coarse_labels[indices]

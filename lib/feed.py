@@ -37,8 +37,7 @@ class Feed:
         seed: int,
         device: str | torch.device = "cpu",
     ):
-        if len(images) < batch:
-            raise ValueError(f"an epoch needs at least one batch of {batch} images, got {len(images)} images")
+        self.per_epoch = images.steps(batch)
         if batch % (unit := parallel.size() * (2 if policy.mixes else 1)):
             raise ValueError(
                 f"a batch must be a multiple of {unit} for {parallel.size()} process(es)"
@@ -46,7 +45,6 @@ class Feed:
             )
         self.images, self.policy, self.batch, self.seed = images, policy, batch, seed
         self.device = torch.device(device)
-        self.per_epoch = len(images) // batch
         self.pixels, self.labels = (torch.as_tensor(a).to(device) for a in (images.images, images.labels))
         self.H, self.W = images.images.shape[1:3]
         self.fill = tuple(round(255 * m) for m in images.mean)

@@ -70,8 +70,8 @@ def read_tensor(path: Path, name: str) -> Tensor:
 def write_parts(path: Path, tensors: Mapping[str, Tensor], limit: int = LARGEST_FILE) -> list[str]:
     """`write_tensors` into one file or, where it would be larger than `limit` bytes, several; returns their names.
 
-    Several are named "<stem>.1.safetensors" and so on; `read_parts` puts them together. ValueError for a tensor that is
-    larger alone.
+    Several are named "<stem>.1.safetensors" and so on; `read_parts` puts them together. What an earlier call wrote and
+    this one did not is removed. ValueError for a tensor that is larger alone.
     """
     parts: list[dict[str, Tensor]] = [{}]
     size = 0
@@ -88,16 +88,22 @@ def write_parts(path: Path, tensors: Mapping[str, Tensor], limit: int = LARGEST_
     paths = [path] if len(parts) == 1 else several
     for target, part in zip(paths, parts, strict=True):
         write_tensors(target, part)
+    if not parallel.rank():
+        for old in {path, *_parts(path)} - set(paths):
+            old.unlink(missing_ok=True)
     return [target.name for target in paths]
 
 
 def read_parts(path: Path) -> dict[str, Tensor]:
     """What `write_parts` wrote; FileNotFoundError if there is nothing."""
-    several = sorted(path.parent.glob(f"{path.stem}.*{path.suffix}"))
     found: dict[str, Tensor] = {}
-    for part in several or [path]:
+    for part in _parts(path) or [path]:
         found |= read_tensors(part)[0]
     return found
+
+
+def _parts(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.stem}.*{path.suffix}"))
 
 
 class Journal:

@@ -1,11 +1,12 @@
-"""How long networks take, as ratios within one run: they take turns, so that a change of the machine hits all alike."""
+"""How long networks take, as ratios within one run."""
 
-import statistics
-import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import nn
+
+from lib.timing import in_turns
 
 
 @torch.inference_mode()
@@ -20,16 +21,8 @@ def latency(
     device = next(iter(networks.values())).position.device
     for batch in batches:
         images = torch.randn(batch, 3, size, size, device=device)
-        times: dict[str, list[float]] = {name: [] for name in networks}
-        for turn in range(rounds + 2):
-            for name, network in networks.items():
-                started = time.perf_counter()
-                network(images)
-                if images.is_cuda:
-                    torch.cuda.synchronize()
-                if turn >= 2:  # the first two turns warm up
-                    times[name].append(1000 * (time.perf_counter() - started))
-        medians = {name: statistics.median(t) for name, t in times.items()}
+        passes = {name: partial(network, images) for name, network in networks.items()}
+        medians = {name: 1000 * s for name, s in in_turns(passes, rounds, warm_up=2, device=device).items()}
         first = next(iter(medians.values()))
         rows += [{"network": n, "batch": batch, "milliseconds": ms, "ratio": ms / first} for n, ms in medians.items()]
     return rows

@@ -3,26 +3,16 @@
 import altair as alt
 import pandas as pd
 
-from lib.charts import COLOURS, NEUTRAL, SIGNAL, described
+from lib.charts import COLOURS, described, measured_and_control
 
 
 def beside_control(table: pd.DataFrame) -> alt.Chart:
     """SNR along the layers beside its control, one panel a network; columns network, layer, snr, control."""
-    long = table.rename(columns={"snr": "measured"}).melt(
-        ["network", "layer"], ["measured", "control"], "what", "value"
+    lines = measured_and_control(
+        table, "snr", "signal-to-noise ratio", "layer", "network", "block or encoder", number=".2f"
     )
     chart = (
-        alt.Chart(long)
-        .mark_line(point=alt.OverlayMarkDef(size=60))
-        .encode(
-            x=alt.X("layer:O", title="block or encoder", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("value:Q", title="signal-to-noise ratio"),
-            color=alt.Color(
-                "what:N", title=None, scale=alt.Scale(domain=["measured", "control"], range=[SIGNAL, NEUTRAL])
-            ),
-            tooltip=["network:N", "layer:O", "what:N", alt.Tooltip("value:Q", format=".2f")],
-        )
-        .properties(width=150, height=170)
+        lines.properties(width=150, height=170)
         .facet(alt.Facet("network:N", title=None, sort=_order(table)), columns=3)
         .resolve_axis(x="independent")
         .resolve_scale(x="independent")

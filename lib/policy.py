@@ -67,16 +67,13 @@ def draw(policy: Augmentation, B: int, H: int, W: int, generator: torch.Generato
         "right": torch.randint(-policy.shift, policy.shift + 1, (B,), generator=generator),
         "mirrored": torch.rand(B, generator=generator) < 0.5 if policy.flip else torch.zeros(B, dtype=torch.bool),
     }
-    columns = CROP_COLUMNS * (policy.crop_scale < 1) + 4 * policy.operations + ERASE_COLUMNS * (policy.erase > 0)
-    return drawn | {"uniform": torch.rand(B, columns, generator=generator)}
+    return drawn | {"uniform": torch.rand(B, sum(_columns(policy)), generator=generator)}
 
 
 def decide(policy: Augmentation, drawn: Mapping[str, Tensor], H: int, W: int) -> dict[str, Tensor]:
     """What happens to each image, from its random numbers: tensors whose first dimension is that of the images."""
     plan = {key: drawn[key] for key in ("down", "right", "mirrored")}
-    crop, operation, erasure = drawn["uniform"].split(
-        [CROP_COLUMNS * (policy.crop_scale < 1), 4 * policy.operations, ERASE_COLUMNS * (policy.erase > 0)], dim=1
-    )
+    crop, operation, erasure = drawn["uniform"].split(_columns(policy), dim=1)
     if policy.crop_scale < 1:
         plan["crop"] = _crop(policy.crop_scale, crop, H, W)
     if policy.operations:
@@ -90,6 +87,11 @@ def decide(policy: Augmentation, drawn: Mapping[str, Tensor], H: int, W: int) ->
     return plan
 
 
+def _columns(policy: Augmentation) -> list[int]:
+    """How many random numbers an image needs for its crop, its operations and its erasing."""
+    return [CROP_COLUMNS * (policy.crop_scale < 1), 4 * policy.operations, ERASE_COLUMNS * (policy.erase > 0)]
+
+
 def _crop(scale: float, uniform: Tensor, H: int, W: int) -> Tensor:
     """(B, 4): left, top, width, height in pixels, of a share of the area from `scale` to 1 and a ratio of 3/4 to 4/3.
 
@@ -98,10 +100,7 @@ def _crop(scale: float, uniform: Tensor, H: int, W: int) -> Tensor:
     sides, place = uniform.split([2 * TRIES, 2], dim=1)
     width, height, fits = _first_rectangle(sides, scale, 1, 4 / 3, W, H)
     width, height = torch.where(fits, width, W), torch.where(fits, height, H)
-    left, top = (
-        (u * (size - part + 1)).floor() for u, size, part in zip(place.T, (W, H), (width, height), strict=True)
-    )
-    return torch.stack([left, top, width, height], 1)
+    return torch.stack([*_corner(place, W - width, H - height), width, height], 1)
 
 
 def _erasure(share: float, uniform: Tensor, H: int, W: int) -> Tensor:
@@ -114,10 +113,12 @@ def _erasure(share: float, uniform: Tensor, H: int, W: int) -> Tensor:
     width, height, fits = _first_rectangle(sides, 0.02, 1 / 3, 1 / 0.3, W - 1, H - 1, H * W)
     erased = fits & (whether[:, 0] < share)
     width, height = torch.where(erased, width, 0), torch.where(erased, height, 0)
-    left, top = (
-        (u * (size - part + 1)).floor() for u, size, part in zip(place.T, (W, H), (width, height), strict=True)
-    )
-    return torch.stack([left, top, width, height, noise[:, 0]], 1)
+    return torch.stack([*_corner(place, W - width, H - height), width, height, noise[:, 0]], 1)
+
+
+def _corner(place: Tensor, right: Tensor, down: Tensor) -> list[Tensor]:
+    """Left and top (B,) of rectangles that can be moved by `right` and `down` pixels; place (B, 2) in 0 to 1."""
+    return [(u * (room + 1)).floor() for u, room in zip(place.T, (right, down), strict=True)]
 
 
 def _first_rectangle(

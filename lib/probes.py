@@ -88,9 +88,7 @@ def train_probes(
     parameters = [p for probe in probes.values() for p in probe.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     pixels, labels = (torch.as_tensor(a).to(device) for a in (images.images, images.labels))
-    per_epoch = len(images) // recipe.batch
-    if not per_epoch:
-        raise ValueError(f"an epoch needs at least one batch of {recipe.batch} images, got {len(images)} images")
+    per_epoch = images.steps(recipe.batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.epochs * per_epoch)
     sums = {s: torch.zeros(2, device=device) for s in probes}
     mine = parallel.part(recipe.batch)

@@ -10,15 +10,13 @@ import torch
 
 from lib import parallel
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "safetensors")
 
 
 def provenance(device: str) -> dict:
     """Date, source commit, device (of each process, where there are several) and versions of what computes."""
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True
-    )
+    describe = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    git = subprocess.run(describe, cwd=Path(__file__).parent, capture_output=True, text=True)
     name = torch.cuda.get_device_name() if device == "cuda" else f"{_cpu()}, {torch.get_num_threads()} threads"
     if parallel.size() > 1:
         name = f"{parallel.size()} processes, each on {name}"

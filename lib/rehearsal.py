@@ -4,11 +4,29 @@ For runs that need hours or a lent machine, so that what is wrong shows before.
 """
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
 from lib.data import STATISTICS, ImageSet
 from lib.definition import Definition
+from lib.runs import Run
+
+
+class Rehearsal(Run):
+    """A run cut down to minutes, on images of noise, with results in `folder`: to see that all stages work here."""
+
+    latency_batches, latency_rounds = (1,), 1
+
+    def __init__(self, name: str, folder: Path):
+        super().__init__(name, compute=True, folder=folder)
+        self.definition = shorten(self.definition)
+
+    def images(self, split: str) -> ImageSet:
+        """A batch of noise, at least one image for each label, of the size that the network takes."""
+        d = self.definition
+        K = d.network.classes
+        return noise(d.data, split, max(K, d.training.batch), K, d.network.image_size, seed=int(split == "train"))
 
 
 def shorten(definition: Definition) -> Definition:
@@ -28,12 +46,9 @@ def shorten(definition: Definition) -> Definition:
     )  # fmt: skip
 
 
-def images(definition: Definition, split: str) -> ImageSet:
-    """A batch of noise, at least one image for each label, of the size that the network takes."""
-    K, side = definition.network.classes, definition.network.image_size
-    n = max(K, definition.training.batch)
-    pixels = np.random.default_rng(split == "train").integers(0, 256, (n, side, side, 3), np.uint8)
-    mean, std = STATISTICS.get(definition.data, ((0.5,) * 3, (0.25,) * 3))
-    return ImageSet(
-        definition.data, split, pixels, np.arange(n) % K, [f"label {i}" for i in range(K)], mean=mean, std=std
-    )
+def noise(name: str, split: str, n: int, classes: int, side: int, seed: int = 0) -> ImageSet:
+    """n images of noise, side x side pixels, with labels in turn; normalised as the set `name` is, if it is known."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (n, side, side, 3), np.uint8)
+    labels = [f"label {i}" for i in range(classes)]
+    mean, std = STATISTICS.get(name, ((0.5,) * 3, (0.25,) * 3))
+    return ImageSet(name, split, pixels, np.arange(n) % classes, labels, mean=mean, std=std)

@@ -23,12 +23,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import cct, data, files, measure, parallel, rehearsal, snp, stages
+from lib import cct, data, files, measure, parallel, stages
 from lib.deadline import Deadline
 from lib.definition import Definition
 from lib.errors import StaleRun, unknown
 from lib.probes import Probe
 from lib.provenance import provenance
+from lib.sited import Sited
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "runs"
@@ -102,21 +103,16 @@ def make(name: str, time_limit: float | None = None, compiled: bool = False) -> 
     return Run(name, compute=True, deadline=Deadline(time_limit), compiled=compiled)
 
 
-def rehearse(name: str, folder: Path) -> "Run":
-    """A run cut down to minutes, on images of noise, with results in `folder`: to see that all stages work here."""
-    run = Run(name, compute=True, folder=folder)
-    run.definition, run.rehearsal = rehearsal.shorten(run.definition), True
-    return run
-
-
 def published(name: str) -> "Run | None":
     """The published result of a run, whatever MODUS_RUNS says; None if it is not complete and fresh."""
     run = Run(name, compute=False, folder=PUBLISHED / name)
     return run if all(run.has(stage) for stage in REQUIRED) else None
 
 
-class Run:
+class Run(Sited):
     """A run's results; see `load` and `make`."""
+
+    latency_batches, latency_rounds = (1, 256), 15  # of the stage andc
 
     def __init__(
         self,
@@ -130,7 +126,7 @@ class Run:
             raise unknown("run", name, known())
         self.name = name
         self.compute, self.deadline, self.compiled = compute, deadline or Deadline(), compiled
-        self.rehearsal = False
+        self._images: dict[str, data.ImageSet] = {}
         self._fresh: set[str] = set()  # stages known to be complete and fresh
         self.folder = folder or Path(os.environ.get("MODUS_RUNS") or PUBLISHED) / name
         self.definition = Definition.read(PUBLISHED / name / "config.toml")
@@ -182,19 +178,11 @@ class Run:
         self.require("fields")
         return files.read_tensor(self.folder / "fields.safetensors", f"{split}/{silencing}/{site}").numpy()
 
-    def fields(self, site: str, split: str = "test", silencing: str = "readout") -> np.ndarray:
-        """V_n of every node of a site, (nodes, K, K)."""
-        return snp.node_fields(self.class_means(site, split, silencing), self.weight(site))
-
     def label_accuracy(self, site: str, split: str = "test") -> np.ndarray:
         """Share of each label's images that the site's probe gets right, (K,)."""
         self._check_site(site)
         self.require("fields")
         return files.read_tensor(self.folder / "fields.safetensors", f"{split}/accuracy/{site}").numpy()
-
-    def statistics(self, threshold: float = snp.THRESHOLD, silencing: str = "readout") -> pd.DataFrame:
-        """`snp.site_statistics` of every site, one row each, from the test images."""
-        return pd.DataFrame(snp.summarise({s: self.fields(s, "test", silencing) for s in self.sites}, threshold))
 
     def table(self, name: str) -> pd.DataFrame:
         """A stored table by name, one of `TABLES`; those of a site name it in the column "site"."""
@@ -245,9 +233,10 @@ class Run:
 
     def images(self, split: str) -> data.ImageSet:
         """The run's images, at the size its network takes; MissingData where no source has them."""
-        if self.rehearsal:
-            return rehearsal.images(self.definition, split)
-        return data.load(self.definition.data, split).resized(self.definition.network.image_size)
+        if split not in self._images:
+            side = self.definition.network.image_size
+            self._images[split] = data.load(self.definition.data, split).resized(side)
+        return self._images[split]
 
     # ---- the stage store
 
@@ -327,7 +316,3 @@ class Run:
     def build(self) -> cct.CCT:
         """A new network of the run's configuration, at random weights."""
         return cct.CCT(self.definition.network)
-
-    def _check_site(self, site: str):
-        if site not in self.sites:
-            raise unknown("site", site, self.sites)

@@ -26,6 +26,7 @@ from lib import (
 )
 from lib.cct import CCT, READOUT
 from lib.latency import latency
+from lib.recipe import Recipe
 
 
 class Made(NamedTuple):
@@ -42,7 +43,14 @@ def train_network(run) -> Made:
     checkpoint = run.folder / ".training.safetensors"
     d = run.definition
     network, curve = train.train(
-        run.build, d.training, images, d.seed, checkpoint, 60, run.device, run.deadline, run.compiled
+        run.build,
+        d.training,
+        images,
+        d.seed,
+        checkpoint,
+        device=run.device,
+        deadline=run.deadline,
+        compiled=run.compiled,
     )
     written = files.write_parts(run.folder / "network.safetensors", network.state_dict())
     files.write_table(run.folder / "training.csv", pd.DataFrame(curve))
@@ -54,18 +62,18 @@ def train_network(run) -> Made:
         "parameters": sum(p.numel() for p in network.parameters()),
         "train_images": len(images),
         "test_images": len(test),
-    } | _speed(network, d.training, len(images), curve, run.device)
+    } | _speed(network, d.training, images, curve, run.device)
     facts = {"labels": images.label_names, "seconds": curve[-1]["seconds"] if curve else 0.0}
     if images.coarse_names:
         facts["superclasses"] = [images.coarse_names[c] for c in _coarse(images)]
     return Made([*written, "training.csv"], results, facts)
 
 
-def _speed(network: CCT, recipe, images: int, curve: list[dict], device: str) -> dict:
+def _speed(network: CCT, recipe: Recipe, images: data.ImageSet, curve: list[dict], device: str) -> dict:
     """Images a second of the training, operations a second, and their share of the device's largest product."""
     if not curve or parallel.rank():
         return {}
-    seen = round(recipe.epochs * (images // recipe.batch)) * recipe.batch
+    seen = round(recipe.epochs * images.steps(recipe.batch)) * recipe.batch
     speed = seen / curve[-1]["seconds"]
     rate = speed * throughput.operations(network)
     peak = throughput.matrix_peak(device) * parallel.size()
@@ -182,8 +190,7 @@ def _smaller(run, study: andc_study.Study) -> tuple[list[dict], list[dict]]:
                 gap = float(abs(train.predict(networks[name], test) - expected).max())
                 row = {"threshold": threshold, "network": name, "difference": gap}
                 sizes.append(row | size(networks[name], name == "compacted"))
-        batches, rounds = ((1,), 1) if run.rehearsal else ((1, 256), 15)
-        rows = latency(networks, run.definition.network.image_size, batches, rounds)
+        rows = latency(networks, run.definition.network.image_size, run.latency_batches, run.latency_rounds)
         times += [{"threshold": threshold} | row for row in rows]
     scratch.unlink()
     return sizes, times

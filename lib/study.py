@@ -8,9 +8,10 @@ from lib import measure, snp
 from lib.data import ImageSet
 from lib.errors import unknown
 from lib.probes import ProbeRecipe, train_probes
+from lib.sited import Sited
 
 
-class Study:
+class Study(Sited):
     """Trains a probe at each site on one image set and measures class means on another; nothing is stored.
 
     network: a `lib.cct.CCT`, a `lib.adapt.Adapted` or whatever else has `sites`, `site` and `width`. Training probes
@@ -35,29 +36,21 @@ class Study:
 
     def weight(self, site: str) -> np.ndarray:
         """W of a site's probe, (K, nodes)."""
-        return self._check(site).probes[site].weight.detach().cpu().numpy()
+        self._check_site(site)
+        return self.probes[site].weight.detach().cpu().numpy()
 
     def class_means(self, site: str, split: str = "test", silencing: str = "readout") -> np.ndarray:
         """Mean pooled value of each node over the test images of each label, (K, nodes)."""
         if split != "test":
             raise unknown("split", split, ("test",))
-        return self._check(site).measured(silencing).class_means[site]
-
-    def fields(self, site: str, split: str = "test", silencing: str = "readout") -> np.ndarray:
-        """V_n of every node of a site, (nodes, K, K)."""
-        return snp.node_fields(self.class_means(site, split, silencing), self.weight(site))
+        self._check_site(site)
+        return self.measured(silencing).class_means[site]
 
     def accuracy(self, site: str) -> float:
         """Top-1 accuracy of a site's probe on the test images."""
-        self._check(site)
+        self._check_site(site)
         return self.measured().accuracy(site)
 
     def statistics(self, threshold: float = snp.THRESHOLD, silencing: str = "readout") -> pd.DataFrame:
         """`snp.site_statistics` of every site and the accuracy of its probe, one row each."""
-        table = pd.DataFrame(snp.summarise({s: self.fields(s, "test", silencing) for s in self.sites}, threshold))
-        return table.assign(accuracy=[self.accuracy(s) for s in self.sites])
-
-    def _check(self, site: str) -> "Study":
-        if site not in self.sites:
-            raise unknown("site", site, self.sites)
-        return self
+        return super().statistics(threshold, silencing).assign(accuracy=[self.accuracy(s) for s in self.sites])

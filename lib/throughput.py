@@ -1,11 +1,10 @@
-"""How fast training is: images a second, operations a second, and the share of what the device can do."""
-
-import time
+"""How fast training is: operations an image, and what the device can do at most."""
 
 import torch
 
 from lib.cct import CCT
 from lib.cost import cost
+from lib.timing import fastest
 
 
 def operations(network: CCT) -> float:
@@ -21,18 +20,4 @@ def matrix_peak(device: str | torch.device, size: int | None = None, repeat: int
     gpu = torch.device(device).type == "cuda"
     size = size or (8192 if gpu else 1024)
     a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16 if gpu else torch.float32) for _ in range(2))
-    best = float("inf")
-    for turn in range(repeat + 1):
-        synchronise(device)
-        started = time.perf_counter()
-        a @ b
-        synchronise(device)
-        if turn:  # the first warms up
-            best = min(best, time.perf_counter() - started)
-    return 2.0 * size**3 / best
-
-
-def synchronise(device: str | torch.device):
-    """Wait until the device has done what it was given."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize()
+    return 2.0 * size**3 / fastest(lambda: a @ b, repeat, device)

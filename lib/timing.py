@@ -1,0 +1,43 @@
+"""Time that work takes on a device, which is waited for."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+Work = Callable[[], object]
+
+
+def once(work: Work, device: str | torch.device = "cpu") -> float:
+    """Seconds of one call."""
+    synchronise(device)
+    started = time.perf_counter()
+    work()
+    synchronise(device)
+    return time.perf_counter() - started
+
+
+def fastest(work: Work, repeat: int = 3, device: str | torch.device = "cpu") -> float:
+    """Seconds of the fastest of a few calls, after one to warm up."""
+    work()
+    return min(once(work, device) for _ in range(repeat))
+
+
+def in_turns(
+    works: Mapping[str, Work], rounds: int, warm_up: int = 1, device: str | torch.device = "cpu"
+) -> dict[str, float]:
+    """Median seconds of each work; they take turns, so that a change of the machine hits all alike."""
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(warm_up + rounds):
+        for name, work in works.items():
+            taken = once(work, device)
+            if turn >= warm_up:
+                times[name].append(taken)
+    return {name: statistics.median(t) for name, t in times.items()}
+
+
+def synchronise(device: str | torch.device):
+    """Wait until the device has done what it was given."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize()
