@@ -4,14 +4,14 @@ What happens to each image was decided before (`lib.policy`), so that the same p
 on a GPU. `lib.mixing` does what is done to normalised images: erasing, MixUp and CutMix.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from lib import image_ops
 from lib.devices import send
-from lib.policy import COLOURS, OPERATIONS, Augmentation, argument, decide, draw
+from lib.policy import COLOURS, NOTHING, OPERATIONS, Augmentation, argument, decide, draw
 
 RECOLOUR = {  # by name: images and the argument of each, if the operation has one
     "AutoContrast": lambda images, _: image_ops.autocontrast(images),
@@ -34,18 +34,23 @@ def augment(images: Tensor, plan: Mapping[str, Tensor], fill: Sequence[int] = (1
     colours: for an image that got one of each this exchanges the two, where the reference keeps the order of drawing.
     """
     B, H, W, _ = images.shape
-    device = images.device
     operations = plan.get("operation")
     arguments = None if operations is None else argument(plan)
-    geometric = operations is not None and bool((operations >= len(COLOURS)).any())
     mirrored = plan["mirrored"]
-    if "crop" in plan or geometric:
+    warped = torch.zeros_like(mirrored) if operations is None else (operations >= len(COLOURS)).any(1)
+    if "crop" not in plan and not warped.any():
+        images = _shift(images, plan["down"], plan["right"], mirrored)
+    else:
         images = _shift(images, plan["down"], plan["right"], torch.zeros_like(mirrored))
         crop = plan.get("crop", torch.tensor([0, 0, W, H]).expand(B, 4))
-        affine = send(_maps(operations, arguments, H, W), device) if geometric else None
-        images = image_ops.resample(images, send(crop, device), send(mirrored, device), affine, fill)
-    else:
-        images = _shift(images, plan["down"], plan["right"], mirrored)
+
+        def resample(warped: int, which: Tensor, group: Tensor) -> Tensor:
+            maps = send(_maps(operations[which], arguments[which], H, W), group.device) if warped else None
+            return image_ops.resample(
+                group, send(crop[which], group.device), send(mirrored[which], group.device), maps, fill
+            )
+
+        images = _by_kind(images, warped.long(), resample)  # maps cost the most, and most images have none
     if operations is not None:
         images = _recolour(images, operations, arguments)
     return images
@@ -73,16 +78,30 @@ def _maps(operations: Tensor, arguments: Tensor, H: int, W: int) -> Tensor:
 
 
 def _recolour(images: Tensor, operations: Tensor, arguments: Tensor) -> Tensor:
-    """Colour operations, one kind at a time on the images that drew it: the CPU knows which, the device never waits."""
-    images = images.clone()
+    """The colour operations, turn after turn."""
     for turn in range(operations.shape[1]):
-        for number, name in enumerate(COLOURS):
-            chosen = (operations[:, turn] == number).nonzero()[:, 0]
-            if len(chosen):
-                there = send(chosen, images.device)
-                value = send(arguments[chosen, turn], images.device)
-                images[there] = RECOLOUR[name](images[there], value)
+
+        def recolour(number: int, which: Tensor, group: Tensor, turn: int = turn) -> Tensor:
+            if number == NOTHING:
+                return group
+            return RECOLOUR[COLOURS[number]](group, send(arguments[which, turn], group.device))
+
+        kinds = operations[:, turn]
+        images = _by_kind(images, torch.where(kinds < len(COLOURS), kinds, NOTHING), recolour)
     return images
+
+
+def _by_kind(images: Tensor, kinds: Tensor, work: Callable[[int, Tensor, Tensor], Tensor]) -> Tensor:
+    """`work(kind, which images, these images)` on the images of each kind together, in their order again.
+
+    kinds (B,) is on the CPU, so that the device never waits.
+    """
+    order = kinds.argsort(stable=True)
+    there, sizes = kinds[order].unique_consecutive(return_counts=True)
+    sizes = sizes.tolist()
+    groups = images.index_select(0, send(order, images.device)).split(sizes)
+    done = [work(*one) for one in zip(there.tolist(), order.split(sizes), groups, strict=True)]
+    return torch.cat(done).index_select(0, send(order.argsort(), images.device))
 
 
 def _shift(images: Tensor, down: Tensor, right: Tensor, mirrored: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def alone(network: cct.CCT, recipe: Recipe, compiled: bool) -> Callable[[int], N
     device = next(network.parameters()).device
     learn = Learner(network.train(), recipe, compiled)
     side = network.config.image_size
-    x = torch.randn(recipe.batch, 3, side, side, device=device)
+    x = torch.randn(recipe.batch, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(recipe.batch, device=device) % network.config.classes
     targets = Targets(labels, labels.flip(0), torch.full((recipe.batch,), 0.5, device=device))
 

@@ -125,8 +125,9 @@ def normalise(images: Tensor | np.ndarray, mean: tuple, std: tuple) -> Tensor:
     if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[-1] != 3:
         raise ValueError(f"images must be uint8 (B, H, W, 3), got {x.dtype} {tuple(x.shape)}")
     mean, std = constant(mean, x.device), constant(std, x.device)
-    scale, shift = 1 / (255 * std), mean / std
-    return (x * scale - shift).permute(0, 3, 1, 2)
+    pixels = x.shape[1] * x.shape[2]  # rows as long as an image are several times faster than rows of three colours
+    scale, shift = (1 / (255 * std)).repeat(pixels), (mean / std).repeat(pixels)
+    return x.flatten(1).float().mul_(scale).sub_(shift).view(x.shape).permute(0, 3, 1, 2)
 
 
 def batches(

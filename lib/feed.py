@@ -19,7 +19,7 @@ from lib.mixing import Targets
 from lib.policy import Augmentation, decide, draw
 from lib.seeds import seed_for
 
-PIXELS_AT_ONCE = {"cpu": 2**18, "cuda": 2**21}  # what fits a processor's cache, and what keeps a GPU busy
+PIXELS_AT_ONCE = {"cpu": 2**20, "cuda": 2**21}  # small enough for a cache, large enough to keep threads busy
 
 
 class Feed:
@@ -55,7 +55,7 @@ class Feed:
     def steps(self, first: int, last: int) -> Iterator[tuple[Tensor, Targets]]:
         """The batches of steps first ... last - 1."""
         size = self.mine.stop - self.mine.start
-        at_once = max(1, PIXELS_AT_ONCE.get(self.device.type, 2**18) // (size * self.H * self.W))
+        at_once = max(1, PIXELS_AT_ONCE.get(self.device.type, 2**20) // (size * self.H * self.W))
         for start in range(first, last, at_once):
             chunk = range(start, min(start + at_once, last))
             yield from self._prepare(chunk, size)
@@ -69,7 +69,7 @@ class Feed:
         drawn = {key: torch.cat([d[key] for d in each]) for key in each[0]}
         plan = decide(self.policy, drawn, self.H, self.W)
         chosen = send(drawn["chosen"], self.device)
-        images, labels = self.pixels[chosen], self.labels[chosen]
+        images, labels = self.pixels.index_select(0, chosen), self.labels[chosen]
         images = augment(images, plan, self.fill)
         images = normalise(images, self.images.mean, self.images.std)
         if "erased" in plan:

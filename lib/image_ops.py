@@ -5,6 +5,7 @@ each value of a channel on its own is a table of 256 entries, so that it costs o
 """
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -31,26 +32,24 @@ def resample(
     order, each from output to input coordinates in pixels as `Image.transform` takes them. What a map brings in from
     outside the image gets the colour `fill`. Where several maps are composed, one interpolation replaces several.
     """
-    B, H, W, _ = images.shape
+    _, H, W, _ = images.shape
     device = images.device
-    y, x = torch.meshgrid(
-        torch.arange(H, device=device) + 0.5, torch.arange(W, device=device) + 0.5, indexing="ij"
-    )  # centres of the output pixels
-    x, y = x.expand(B, H, W), y.expand(B, H, W)
-    inside = torch.ones(B, H, W, dtype=torch.bool, device=device)
+    x = torch.arange(W, device=device).view(1, 1, W) + 0.5  # centres of the output pixels: columns
+    y = torch.arange(H, device=device).view(1, H, 1) + 0.5  # and rows, apart until a map mixes them
+    inside = []
     for i in reversed(range(0 if affine is None else affine.shape[1])):
         a = affine[:, i, :, :, None, None]  # (B, 2, 3, 1, 1)
         x, y = a[:, 0, 0] * x + a[:, 0, 1] * y + a[:, 0, 2], a[:, 1, 0] * x + a[:, 1, 1] * y + a[:, 1, 2]
-        inside &= (x >= 0) & (x < W) & (y >= 0) & (y < H)
+        inside.append((x >= 0) & (x < W) & (y >= 0) & (y < H))
     x = torch.where(mirrored[:, None, None], W - x, x)
     left, top, width, height = crop[:, :, None, None].float().unbind(1)
     x = (left + x * (width / W)).clamp(left + 0.5, left + width - 0.5)  # what is cut away is not seen at the border
     y = (top + y * (height / H)).clamp(top + 0.5, top + height - 0.5)
-    grid = torch.stack([x * (2 / W) - 1, y * (2 / H) - 1], dim=-1)
+    grid = torch.stack(torch.broadcast_tensors(x * (2 / W) - 1, y * (2 / H) - 1), dim=-1)
     found = F.grid_sample(images.permute(0, 3, 1, 2).float(), grid, "bilinear", "border", align_corners=False)
     found = found.permute(0, 2, 3, 1)
-    if affine is not None:
-        found = torch.where(inside.unsqueeze(-1), found, constant(fill, device))
+    if inside:
+        found = torch.where(reduce(torch.logical_and, inside).unsqueeze(-1), found, constant(fill, device))
     return found.round().to(torch.uint8)
 
 

@@ -49,21 +49,21 @@ def measure(
     K = len(images.label_names)
     sums = {s: torch.zeros(probe.weight.shape, device=device, dtype=torch.float64) for s, probe in probes.items()}
     correct = {s: torch.zeros(K, device=device) for s in probes}
-    target = torch.empty(0)
+    target = indicator = torch.empty(0)  # of the current batch: labels (B,), and which image has which (K, B)
 
     def add(site: str, h: Tensor):
         pooled = probes[site].pool(h)
         right = (pooled @ probes[site].weight.T).argmax(1) == target
-        correct[site].index_add_(0, target, right.float())
+        correct[site] += indicator @ right.float()
         if silencing == "input":
             pooled = probes[site].pool_alone(h)
-        part = torch.zeros(K, pooled.shape[1], device=device).index_add_(0, target, pooled)
-        sums[site] += part
+        sums[site] += indicator @ pooled
 
     network.eval()
     progress = bar(len(images), f"{images.split} images")
     with record(network, {s: network.site(s) for s in probes}, add):
         for x, target in batches(images, device, batch, parallel.part(len(images))):
+            indicator = (torch.arange(K, device=device)[:, None] == target).float()
             network(x)
             progress.update(len(target) * parallel.size())
     progress.close()

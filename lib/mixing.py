@@ -95,8 +95,8 @@ def mix(images: Tensor, labels: Tensor, mixing: Tensor) -> tuple[Tensor, Targets
     mixing = send(mixing, images.device)
     share = mixing[:, 4]
     cut = (mixing[:, 2:4] > 0).all(1)
-    keep = torch.where(
-        cut[:, None, None, None], 1 - _within(mixing, *images.shape[2:]).float(), share[:, None, None, None]
-    )  # of each pixel
+    pasted = _within(mixing, *images.shape[2:]).float()
+    keep = torch.where(cut[:, None, None, None], 1 - pasted, share[:, None, None, None])  # of each pixel
     swap = torch.arange(len(images), device=images.device) ^ 1
-    return images * keep + images[swap] * (1 - keep), Targets(labels, labels[swap], share)
+    partners = images.permute(0, 2, 3, 1)[swap].permute(0, 3, 1, 2)  # in channels-last order as before
+    return torch.lerp(partners, images, keep), Targets(labels, labels[swap], share)

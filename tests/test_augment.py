@@ -167,6 +167,12 @@ def test_a_batch_depends_on_its_step_alone(monkeypatch):
         assert all(torch.equal(a, b) for a, b in zip(y, targets, strict=True))
 
 
+@pytest.mark.parametrize("changes", [{}, {"mixup": 0.0, "cutmix": 0.0}, {"operations": 0, "crop_scale": 1.0}])
+def test_batches_are_laid_out_as_convolutions_like_them(changes):
+    images, _ = next(feed(**changes).steps(0, 1))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_an_epoch_shows_every_image_once_and_each_epoch_in_another_order():
     labels = [t.labels for _, t in feed().steps(0, 12)]
     first, second = torch.cat(labels[:6]), torch.cat(labels[6:])
