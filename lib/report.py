@@ -5,14 +5,18 @@ import pandas as pd
 from lib import compare, runs
 
 
-def report(run: runs.Run, chapters: list[dict]) -> str:
-    """chapters: one dict a chapter with chapter, seconds, result. Says plainly what is missing or differs."""
+def report(run: runs.Run, chapters: list[dict], failure: str = "") -> str:
+    """chapters: one dict a chapter with chapter, seconds, result; failure: why the run's stages could not be computed.
+
+    Says plainly what is missing or differs.
+    """
     failed = [c["chapter"] for c in chapters if c["result"].startswith("FAILED")]
     left = [c["chapter"] for c in chapters if c["result"] == "not executed"]
     said = [f"**Failed: {', '.join(failed)}.**"] * bool(failed) + [f"**Not executed: {', '.join(left)}.**"] * bool(left)
     parts = [
         f"# Run {run.name}",
         f"{run.definition.data}, seed {run.definition.seed}. {' '.join(said) or 'All chapters were executed.'}",
+        *([f"## What failed\n\n```\n{failure.strip()}\n```"] if failure else []),
         "## Chapters",
         _table(pd.DataFrame(chapters)),
         "## How it was made",

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -35,9 +36,9 @@ def chapters() -> list[Path]:
 
 
 def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT, optional: bool = False) -> list[str]:
-    """Execute every chapter on `run`; returns those that failed. ValueError for an unknown run or parameter.
+    """Compute `run`, then execute every chapter on it; returns what failed. ValueError for an unknown run or parameter.
 
-    optional: compute the optional stages as well.
+    optional: compute the optional stages as well. Where a stage fails no chapter is executed: each would try it again.
     """
     check_run(run)
     parameters = {"run": run} | (parameters or {})
@@ -47,10 +48,14 @@ def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT, o
     os.environ["MODUS_RUNS"] = str(output)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(runs.ROOT), os.environ.get("PYTHONPATH", "")])
     done: list[dict] = []
+    failure = ""
     try:
-        if optional:
-            compute(run, optional=True)
-        for chapter in notebooks:
+        try:
+            compute(run, optional=optional)
+        except Exception as error:
+            failure = traceback.format_exc()
+            print(f"{run:<18} FAILED: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        for chapter in () if failure else notebooks:
             started = time.monotonic()
             result = execute(chapter, output / run / chapter.name, parameters)
             done.append({"chapter": chapter.stem, "seconds": round(time.monotonic() - started, 1), "result": result})
@@ -58,9 +63,9 @@ def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT, o
     finally:  # also when stopped: what is there is reported
         left = [{"chapter": c.stem, "seconds": 0.0, "result": "not executed"} for c in notebooks[len(done) :]]
         path = output / run / "report.md"
-        files.write_bytes(path, report(runs.make(run), done + left).encode())
+        files.write_bytes(path, report(runs.make(run), done + left, failure).encode())
         print(f"report: {path}", flush=True)
-    return [c["chapter"] for c in done if c["result"] != "done"]
+    return ["its stages"] * bool(failure) + [c["chapter"] for c in done if c["result"] != "done"]
 
 
 def execute(chapter: Path, target: Path, parameters: dict) -> str:

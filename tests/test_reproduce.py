@@ -23,6 +23,23 @@ def test_all_chapters_on_a_tiny_run_from_nothing(tmp_path, monkeypatch):
     assert runs.load("glyphs-tiny").results["andc_networks"] > 0
 
 
+def test_a_stage_that_fails_is_tried_once_and_reported(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("MODUS_RUNS", "")
+    monkeypatch.setenv("PYTHONPATH", "")
+    tried = []
+
+    def fail(run):
+        tried.append(run.name)
+        raise MemoryError("not enough of it")
+
+    monkeypatch.setitem(runs.STAGES, "train", runs.STAGES["train"]._replace(compute=fail))
+    assert reproduce.reproduce("glyphs-tiny", output=tmp_path) == ["its stages"]
+    assert tried == ["glyphs-tiny"]
+    assert "glyphs-tiny        FAILED: MemoryError: not enough of it" in capsys.readouterr().err
+    report = (tmp_path / "glyphs-tiny" / "report.md").read_text()
+    assert "**Not executed: 01-network, " in report and "MemoryError: not enough of it\n```" in report
+
+
 def test_several_runs_are_checked_before_any_starts(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["reproduce", "glyphs-tiny", "glyph-tiny"])
     assert reproduce.main() == 2
