@@ -129,7 +129,7 @@ def train_probes(
                 optimiser.step()
                 schedule.step()
                 progress.update()
-                if deadline and deadline.near() and parallel.size() == 1:
+                if deadline and parallel.any_of(deadline.near())[0]:
                     raise OutOfTime(f"probes stopped in epoch {epoch + 1}; call it again to go on after {epoch}")
             parallel.add(*sums.values())
             for site, total in sums.items():

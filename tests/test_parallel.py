@@ -27,14 +27,18 @@ def torchrun(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_two_processes_find_what_one_finds(tmp_path):
-    done = torchrun(str(TESTS / "two_processes.py"), str(tmp_path / "two"), str(tmp_path / "checkpoint"))
+    (tmp_path / "two").mkdir()
+    (tmp_path / "one").mkdir()
+    done = torchrun(str(TESTS / "two_processes.py"), str(tmp_path / "two"))
     assert done.returncode == 0, done.stderr
-    two, _ = files.read_tensors(tmp_path / "two")
-    one = work()
+    two, _ = files.read_tensors(tmp_path / "two" / "found")
+    one = work(tmp_path / "one")
     assert int(two.pop("size")) == 2 and two.keys() == one.keys()
     torch.testing.assert_close(two["curve"], one["curve"], atol=1e-4, rtol=0)
     torch.testing.assert_close(two["weights"], one["weights"], atol=1e-4, rtol=0)
     torch.testing.assert_close(two["probe_curve"], one["probe_curve"], atol=1e-4, rtol=0)
+    assert torch.equal(two["resumed_curve"], two["probe_curve"])
+    assert torch.equal(one["resumed_curve"], one["probe_curve"])
     torch.testing.assert_close(two["class_means"], one["class_means"], atol=1e-6, rtol=0)
     torch.testing.assert_close(two["accuracy"], one["accuracy"])
 
