@@ -46,6 +46,10 @@ class CNN(nn.Module):
         """The output of each block, "1.filters" to the last, as `lib.adapt` takes them."""
         return {f"{i + 1}.filters": Site(f"blocks.{i}", "output") for i in range(len(self.blocks))}
 
+    def width(self, site: str) -> int:
+        """Number of filters of a block."""
+        return self.blocks[list(self.sites).index(site)][0].out_channels
+
     def forward(self, images: Tensor) -> Tensor:
         return self.classifier(self.blocks(images).mean((2, 3)))
 

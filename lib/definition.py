@@ -4,7 +4,7 @@ import dataclasses
 import tomllib
 from pathlib import Path
 
-from lib import andc_study, cct, heads_study
+from lib import andc_study, cct, filters, heads_study
 from lib.errors import unknown
 from lib.probes import ProbeRecipe
 from lib.recipe import RECIPES, Recipe
@@ -22,6 +22,7 @@ class Definition:
     heads: heads_study.Recipe
     andc: andc_study.Recipe
     scratch: andc_study.ScratchRecipe
+    cnn: filters.Recipe
 
     @classmethod
     def read(cls, path: Path) -> "Definition":
@@ -39,6 +40,7 @@ class Definition:
                 raise unknown("recipe", name, RECIPES)
             parts = {"network": cct.Config(), "training": RECIPES[name], "probes": ProbeRecipe()}
             parts |= {"heads": heads_study.Recipe(), "andc": andc_study.Recipe(), "scratch": andc_study.ScratchRecipe()}
+            parts |= {"cnn": filters.Recipe()}
             if extra := set(raw) - {"data", "seed", *parts}:
                 raise unknown("key", extra.pop(), ("data", "seed", *parts))
             made = {name: _changed(name, part, raw.get(name, {})) for name, part in parts.items()}

@@ -73,6 +73,9 @@ STAGES = {
         ("scratch",),
         optional=True,
     ),
+    "cnn": Stage(
+        1, (), stages.train_cnn, lambda d: (d.data, d.seed, d.training, d.probes, d.cnn), ("cnn",), optional=True
+    ),
 }
 REQUIRED = tuple(stage for stage, about in STAGES.items() if not about.optional)
 TABLES = {table: stage for stage, about in STAGES.items() for table in about.tables}

@@ -12,10 +12,12 @@ import torch
 from lib import (
     andc,
     andc_study,
+    cnn,
     compact,
     cost,
     data,
     files,
+    filters,
     heads_study,
     masked,
     measure,
@@ -151,6 +153,29 @@ def train_pruned(run) -> Made:
     files.write_table(run.folder / "scratch.csv", pd.DataFrame(rows, columns=columns))
     journal.path.unlink()
     return Made(["scratch.csv"], {"scratch_networks": len(rows)}, {"seconds": journal.seconds})
+
+
+def train_cnn(run) -> Made:
+    """A convolutional network trained on the run's images as its transformer was, and its filters measured."""
+    d, images, test = run.definition, run.images("train"), run.images("test")
+    checkpoint = run.folder / ".cnn.safetensors"
+
+    def build() -> cnn.CNN:
+        return cnn.CNN(len(images.label_names))
+
+    network, curve = train.train(
+        build, d.training, images, d.seed, checkpoint, device=run.device, deadline=run.deadline
+    )
+    untrained = cnn.settled(train.initialised(build, d.seed), images.balanced(1000)).to(run.device)
+    files.write_table(run.folder / "cnn.csv", filters.table(network, untrained, images, test, d.probes, d.cnn, d.seed))
+    files.write_tensors(run.folder / "cnn.safetensors", network.state_dict())
+    checkpoint.unlink(missing_ok=True)
+    results = {
+        "cnn_test_accuracy": train.accuracy(train.predict(network, test), test.labels),
+        "cnn_train_accuracy": curve[-1]["train_accuracy"] if curve else 0.0,
+        "cnn_parameters": sum(p.numel() for p in network.parameters()),
+    }
+    return Made(["cnn.csv", "cnn.safetensors"], results)
 
 
 def _study(run, readout: andc.Nodes) -> andc_study.Study:
