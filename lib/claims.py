@@ -1,6 +1,6 @@
 """The paper's claims, each with its measure, its control and a verdict, all computed from a run."""
 
-from lib import controls, pruning_tables, snp
+from lib import controls, filters, pruning_tables, snp
 
 SHARPENED = ("mha", "ff_hidden", "ff")  # places at which claim 3 is judged
 
@@ -17,9 +17,12 @@ def claims(run) -> list[dict[str, str]]:
        separately, whether it is better than its permuted control by as much;
     5. holds if at the last encoder the heads' polarisation exceeds that of random heads (p < 0.01) by more standard
        deviations than with a probe trained on shuffled labels, and removing a head harms the labels its nodes
-       recognise (the 95 % interval of the rank correlation lies above zero).
+       recognise (the 95 % interval of the rank correlation lies above zero);
+    6. holds at a read-out, pooled or flattened, if in a CNN trained on the same images the SNR's excess over the SNR
+       with shuffled output labels grows from first to last block, and by more than in the untrained CNN. What the
+       transformer does is claim 3.
     """
-    return [_accuracy(run), _clusters(run), _sharpening(run), _pruning(run), _experts(run)]
+    return [_accuracy(run), _clusters(run), _sharpening(run), _pruning(run), _experts(run), mechanism(run)]
 
 
 def markdown(rows: list[dict[str, str]]) -> str:
@@ -110,6 +113,24 @@ def _experts(run) -> dict[str, str]:
     holds = last["p"] < 0.01 and not last["z"] <= last["shuffled_z"] and last["damage_low"] > 0
     claim = "the heads' symmetry breaks: each becomes the expert for some labels"
     return _row(claim, "[6](06-heads.ipynb)", text, _verdict(bool(holds)))
+
+
+def mechanism(run) -> dict[str, str]:
+    """The row of claim 6 alone."""
+    claim, chapter = "CNNs share this mechanism", "[7](07-cnn.ipynb)"
+    if not run.has("cnn"):
+        return _row(claim, chapter, "no CNN was trained on this run's images", "not measured")
+    found, text, holds = filters.growth(run.table("cnn")), [], []
+    for readout in filters.READOUTS:
+        trained, untrained = found.loc[f"CNN, {readout}"], found.loc[f"untrained, {readout}"]
+        text.append(
+            f"{readout} {trained['first']:.2f} to {trained['last']:.2f} (shuffled labels: {trained['null_first']:.2f}"
+            f" to {trained['null_last']:.2f}; untrained: {untrained['first']:.2f} to {untrained['last']:.2f})"
+        )
+        if trained["change"] > max(0.0, untrained["change"]):
+            holds.append(readout)
+    verdict = _verdict(bool(holds)) if len(holds) != 1 else f"holds at the {holds[0]} read-out only"
+    return _row(claim, chapter, f"SNR of filters, first to last block: {'; '.join(text)}", verdict)
 
 
 def _verdict(holds: bool) -> str:

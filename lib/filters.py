@@ -97,3 +97,20 @@ def growth(table: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(found).set_index("network")
+
+
+def of_runs(runs) -> pd.DataFrame:
+    """The tables "cnn" of runs that have one, seeds of each included, with the columns run (the first's name) and seed.
+
+    runs: runs or None, which is left out, as is a run that differs from an earlier one in its seed alone.
+    """
+    families: list[list] = []
+    for run in runs:
+        if run and run.has("cnn") and not any(run.same_but_seed(family[0]) for family in families):
+            families.append(run.seeds("cnn"))
+    tables = [
+        member.table("cnn").assign(run=family[0].name, seed=member.definition.seed)
+        for family in families
+        for member in family
+    ]
+    return pd.concat(tables) if tables else pd.DataFrame(columns=["run", "seed", "network", "layer", "snr", "control"])

@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from lib.charts import COLOURS, described, measured_and_control
+from lib.charts import COLOURS, NEUTRAL, SIGNAL, described, measured_and_control
 
 
 def beside_control(table: pd.DataFrame) -> alt.Chart:
@@ -51,6 +51,32 @@ def snr_by_accuracy(table: pd.DataFrame) -> alt.Chart:
     )
     chart = base.mark_line(strokeWidth=1) + base.mark_point(filled=True, size=70, opacity=1).add_params(chosen)
     return described(chart, "Signal-to-noise ratio against the accuracy of the probe, one point a layer")
+
+
+def trained_and_untrained(table: pd.DataFrame) -> alt.Chart:
+    """SNR along the blocks of CNNs, one panel a run and read-out, mean over seeds; `table` as `filters.of_runs` gives.
+
+    Lines: trained, untrained, and trained with shuffled output labels.
+    """
+    kind, readout = (table["network"].str.split(", ").str[i] for i in (0, 1))
+    measured = table.assign(what=kind.replace("CNN", "trained"), value=table["snr"])
+    control = table[kind == "CNN"].assign(what="labels shuffled", value=table["control"])
+    long = pd.concat([measured, control]).assign(panel=table["run"] + ", " + readout)
+    long = long.groupby(["panel", "what", "layer"], sort=False, as_index=False)["value"].mean()
+    colours = alt.Scale(domain=["trained", "untrained", "labels shuffled"], range=[SIGNAL, COLOURS[1], NEUTRAL])
+    lines = (
+        alt.Chart(long, width=150, height=150)
+        .mark_line(point=alt.OverlayMarkDef(size=60))
+        .encode(
+            x=alt.X("layer:O", title="block", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("value:Q", title="signal-to-noise ratio"),
+            color=alt.Color("what:N", title=None, scale=colours),
+            tooltip=["panel:N", "layer:O", "what:N", alt.Tooltip("value:Q", format=".2f")],
+        )
+    )
+    panels = list(dict.fromkeys(long["panel"]))
+    chart = lines.facet(alt.Facet("panel:N", title=None, sort=panels), columns=2).resolve_axis(x="independent")
+    return described(chart, "Signal-to-noise ratio along the blocks of CNNs, trained and untrained, by run")
 
 
 def _order(table: pd.DataFrame) -> list[str]:

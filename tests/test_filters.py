@@ -1,0 +1,87 @@
+"""Filters of a CNN: fields at both read-outs, growth along the blocks, and the stage that stores them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from conftest import tiny_images
+from lib import claims, cnn, files, filters, runs, train
+from lib.probes import ProbeRecipe
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return cnn.CNN(5, widths=(4, 6), pools=(True, False)).eval()
+
+
+@pytest.mark.parametrize("readout", filters.READOUTS)
+def test_the_fields_of_all_filters_add_up_to_the_mean_field_of_the_probe(network, readout):
+    images = tiny_images()
+    study = filters.study(network, images, images, ProbeRecipe(1, 20), readout)
+    for site in network.sites:
+        fields = filters.filter_fields(study, site, network.width(site))
+        assert fields.shape == (network.width(site), 5, 5)
+        whole = study.class_means(site) @ study.weight(site).T
+        np.testing.assert_allclose(fields.sum(0), whole, atol=1e-5)
+        if readout == "pooled":
+            np.testing.assert_allclose(fields, study.fields(site), atol=1e-6)
+
+
+def test_a_row_says_what_the_statistics_say(network):
+    images = tiny_images()
+    found = filters.rows("CNN, pooled", network, filters.study(network, images, images, ProbeRecipe(1, 20)), 2)
+    assert [(r["network"], r["layer"], r["nodes"]) for r in found] == [("CNN, pooled", 1, 4), ("CNN, pooled", 2, 6)]
+    assert set(found[0]) >= {"accuracy", "control", "snr", "clusters_per_node"}
+
+
+def test_growth_counts_what_exceeds_the_control():
+    rows = {"layer": [1, 2, 3], "accuracy": [0.1, 0.2, 0.3]}
+    up = pd.DataFrame(rows | {"network": "up", "snr": [1.0, 3.0, 2.5], "control": [1.0, 1.0, 1.0]})
+    level = pd.DataFrame(rows | {"network": "level", "snr": [1.0, 2.0, 3.0], "control": [1.0, 2.0, 3.0]})
+    found = filters.growth(pd.concat([up, level]))
+    assert found.loc["up", ["change", "rising", "steps", "best", "rho"]].tolist() == pytest.approx([1.5, 1, 2, 2, 0.5])
+    assert found.loc["level", ["change", "rising", "rho"]].tolist() == pytest.approx([0, 2, 1])
+
+
+def measured(change: dict[str, float]):
+    """A run whose CNN's SNR grows by so much from first to last block, over a control of 1."""
+    parts = [
+        pd.DataFrame({"network": name, "layer": [1, 2], "snr": [2.0, 2.0 + c], "control": 1.0, "accuracy": [0.1, 0.2]})
+        for name, c in change.items()
+    ]
+
+    class Run:
+        has = staticmethod(lambda stage: bool(parts))
+        table = staticmethod(lambda name: pd.concat(parts))
+
+    return Run
+
+
+@pytest.mark.parametrize(
+    "pooled, flattened, verdict",
+    [
+        (1.0, 1.0, "holds"),
+        (1.0, 0.1, "holds at the pooled read-out only"),
+        (-1.0, 1.0, "holds at the flattened read-out only"),
+        (0.2, -0.1, "**does not hold here**"),
+    ],
+)
+def test_the_verdict_on_cnns_asks_for_more_than_an_untrained_network_gives(pooled, flattened, verdict):
+    change = {"CNN, pooled": pooled, "CNN, flattened": flattened, "untrained, pooled": 0.2, "untrained, flattened": 0.2}
+    assert claims.mechanism(measured(change))["verdict"] == verdict
+    assert claims.mechanism(measured({}))["verdict"] == "not measured"
+
+
+def test_the_published_cnn_reaches_what_is_recorded(monkeypatch):
+    monkeypatch.delenv("MODUS_RUNS", raising=False)
+    run = runs.load("glyphs", ["cnn"])
+    network = cnn.CNN(run.definition.network.classes)
+    network.load_state_dict(files.read_parts(run.folder / "cnn.safetensors"))
+    test = run.images("test")
+    reached = train.accuracy(train.predict(network.eval(), test), test.labels)
+    assert reached == pytest.approx(run.results["cnn_test_accuracy"], abs=0.002)
+    stored = filters.of_runs([run, None, runs.load("glyphs-s1", ["cnn"])])
+    assert set(stored["run"]) == {"glyphs"} and set(stored["seed"]) == {0, 1, 2}
+    assert (stored["snr"] > 0).all()
