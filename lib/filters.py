@@ -102,7 +102,8 @@ def growth(table: pd.DataFrame) -> pd.DataFrame:
 def of_runs(runs) -> pd.DataFrame:
     """The tables "cnn" of runs that have one, seeds of each included, with the columns run (the first's name) and seed.
 
-    runs: runs or None, which is left out, as is a run that differs from an earlier one in its seed alone.
+    runs: runs or None, which is left out, as is a run that differs from an earlier one in its seed alone. ValueError if
+    none has the table.
     """
     families: list[list] = []
     for run in runs:
@@ -113,4 +114,8 @@ def of_runs(runs) -> pd.DataFrame:
         for family in families
         for member in family
     ]
-    return pd.concat(tables) if tables else pd.DataFrame(columns=["run", "seed", "network", "layer", "snr", "control"])
+    if not tables:
+        raise ValueError(
+            "none of these runs has a result of the stage 'cnn'; `lib.runs.make(name).require('cnn')` makes it"
+        )
+    return pd.concat(tables)

@@ -48,9 +48,14 @@ def build() -> int:
     BUILD.mkdir(exist_ok=True)
     executed.write_text(code)
 
+    quiet = BUILD / "ipython" / "profile_default" / "ipython_kernel_config.json"
+    quiet.parent.mkdir(parents=True, exist_ok=True)
+    quiet.write_text('{"IPKernelApp": {"log_level": 50}}')  # kernels warn about their transport, once a chapter
+
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "-W", "--keep-going", "-n", "-q"]
-    failed = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)}).returncode
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "IPYTHONDIR": str(BUILD / "ipython")}
+    failed = subprocess.run(command, cwd=ROOT, env=environment).returncode
     if not failed:
         rendered.write_text(everything)
     return failed
