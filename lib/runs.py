@@ -73,6 +73,14 @@ STAGES = {
         ("scratch",),
         optional=True,
     ),
+    "augmentation": Stage(
+        1,
+        (),
+        stages.try_augmentations,
+        lambda d: (d.data, d.seed, d.network, d.training),
+        ("augmentation",),
+        optional=True,
+    ),
     "cnn": Stage(
         1, (), stages.train_cnn, lambda d: (d.data, d.seed, d.training, d.probes, d.cnn), ("cnn",), optional=True
     ),

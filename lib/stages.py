@@ -12,6 +12,7 @@ import torch
 from lib import (
     andc,
     andc_study,
+    augmentation_trial,
     cnn,
     compact,
     cost,
@@ -153,6 +154,14 @@ def train_pruned(run) -> Made:
     files.write_table(run.folder / "scratch.csv", pd.DataFrame(rows, columns=columns))
     journal.path.unlink()
     return Made(["scratch.csv"], {"scratch_networks": len(rows)}, {"seconds": journal.seconds})
+
+
+def try_augmentations(run) -> Made:
+    """The run's network trained with other augmentations, each judged on training images that were held out."""
+    rows = augmentation_trial.rows(run.definition, run.images("train"), run.folder, run.device, run.deadline)
+    files.write_table(run.folder / "augmentation.csv", pd.DataFrame(rows))
+    augmentation_trial.done(run.folder)
+    return Made(["augmentation.csv"], {"augmentations": len(rows)})
 
 
 def train_cnn(run) -> Made:

@@ -63,6 +63,7 @@ def test_a_run_is_made_once_and_then_loaded(folder):
     made.require("andc")
     made.require("heads")
     assert len(made.table("scratch")) == 1
+    assert made.table("augmentation")["policy"].tolist() == ["own", "reference", "unmixed"]
     assert made.table("cnn")["network"].unique().tolist()[:2] == ["CNN, pooled", "CNN, flattened"]
     assert made.class_means("2.ff").shape == (5, 8)
     stamp = (folder / "network.safetensors").stat().st_mtime_ns

@@ -10,6 +10,7 @@ import torch
 from conftest import tiny_config, tiny_images
 from lib import cct, deadline, train
 from lib import checkpoint as checkpoints
+from lib.augmentation_trial import hold_out
 from lib.errors import OutOfTime
 from lib.policy import Augmentation
 from lib.recipe import REFERENCE, Recipe
@@ -106,3 +107,13 @@ def test_a_deadline_leaves_room_for_a_step_as_long_as_the_longest(monkeypatch):
     assert not deadline.Deadline().near()
     with pytest.raises(ValueError, match="at least 0 seconds, got -1"):
         deadline.Deadline(-1)
+
+
+def test_a_part_of_each_label_is_held_out():
+    images = tiny_images(60)
+    learnt, held = hold_out(images, share=0.25, seed=1)
+    of_label = np.bincount(images.labels)
+    assert np.array_equal(np.bincount(held.labels), np.round(0.25 * of_label))
+    both = np.concatenate([learnt.images, held.images]).reshape(len(images), -1)
+    assert np.array_equal(np.unique(both, axis=0), np.unique(images.images.reshape(len(images), -1), axis=0))
+    assert not np.array_equal(hold_out(images, 0.25, 2)[1].images, held.images)
