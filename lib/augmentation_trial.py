@@ -35,7 +35,7 @@ def hold_out(images: ImageSet, share: float = SHARE, seed: int = SEED) -> tuple[
 
 
 def rows(d: Definition, images: ImageSet, folder: Path, device: str, deadline: Deadline | None = None) -> list[dict]:
-    """One row a policy: its accuracy on held-out images, and how many images it learnt from and was judged by.
+    """One row a policy: its accuracy on held-out images, how many it learnt from and was judged by, seconds of training.
 
     Checkpoints are kept in `folder` until `done`, so that no training is repeated. Raises OutOfTime before a deadline.
     """
@@ -43,11 +43,12 @@ def rows(d: Definition, images: ImageSet, folder: Path, device: str, deadline: D
     found = []
     for name, policy in policies(d.training.augmentation).items():
         recipe = dataclasses.replace(d.training, augmentation=policy)
-        network, _ = train.train(
+        network, curve = train.train(
             lambda: CCT(d.network), recipe, learnt, d.seed, checkpoint(folder, name), device=device, deadline=deadline
         )
         reached = train.accuracy(train.predict(network, held), held.labels)
-        found.append({"policy": name, "held_out_accuracy": reached, "train_images": len(learnt), "images": len(held)})
+        row = {"policy": name, "held_out_accuracy": reached, "train_images": len(learnt), "images": len(held)}
+        found.append(row | {"seconds": curve[-1]["seconds"]})
     return found
 
 

@@ -161,7 +161,7 @@ def try_augmentations(run) -> Made:
     rows = augmentation_trial.rows(run.definition, run.images("train"), run.folder, run.device, run.deadline)
     files.write_table(run.folder / "augmentation.csv", pd.DataFrame(rows))
     augmentation_trial.done(run.folder)
-    return Made(["augmentation.csv"], {"augmentations": len(rows)})
+    return Made(["augmentation.csv"], {"augmentations": len(rows)}, {"seconds": sum(row["seconds"] for row in rows)})
 
 
 def train_cnn(run) -> Made:
