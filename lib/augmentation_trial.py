@@ -35,7 +35,7 @@ def hold_out(images: ImageSet, share: float = SHARE, seed: int = SEED) -> tuple[
 
 
 def rows(d: Definition, images: ImageSet, folder: Path, device: str, deadline: Deadline | None = None) -> list[dict]:
-    """One row a policy: its accuracy on held-out images, how many it learnt from and was judged by, seconds of training.
+    """One row a policy: its accuracy on held-out images, images learnt from and judged by, training seconds.
 
     Checkpoints are kept in `folder` until `done`, so that no training is repeated. Raises OutOfTime before a deadline.
     """
