@@ -118,4 +118,4 @@ def of_runs(runs) -> pd.DataFrame:
         raise ValueError(
             "none of these runs has a result of the stage 'cnn'; `lib.runs.make(name).require('cnn')` makes it"
         )
-    return pd.concat(tables)
+    return pd.concat(tables, ignore_index=True)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from conftest import tiny_images
-from lib import claims, cnn, files, filters, runs, train
+from lib import claims, cnn, files, filters, layer_charts, runs, train
 from lib.probes import ProbeRecipe
 
 
@@ -85,3 +85,5 @@ def test_the_published_cnn_reaches_what_is_recorded(monkeypatch):
     stored = filters.of_runs([run, None, runs.load("glyphs-s1", ["cnn"])])
     assert set(stored["run"]) == {"glyphs"} and set(stored["seed"]) == {0, 1, 2}
     assert (stored["snr"] > 0).all()
+    drawn = layer_charts.trained_and_untrained(stored).to_dict()
+    assert len(next(iter(drawn["datasets"].values()))) == 2 * 3 * 6  # read-outs, lines, blocks
