@@ -25,12 +25,16 @@ def fastest(work: Work, repeat: int = 3, device: str | torch.device = "cpu") -> 
 
 
 def in_turns(
-    works: Mapping[str, Work], rounds: int, warm_up: int = 1, device: str | torch.device = "cpu"
+    works: Mapping[str, Work], rounds: int, warm_up: int = 1, device: str | torch.device = "cpu", rest: float = 0.0
 ) -> dict[str, float]:
-    """Median seconds of each work; they take turns, so that a change of the machine hits all alike."""
+    """Median seconds of each work; they take turns, so that a change of the machine hits all alike.
+
+    rest: seconds before each call, for what the call before it left to do in the background.
+    """
     times: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(warm_up + rounds):
         for name, work in works.items():
+            time.sleep(rest)
             taken = once(work, device)
             if turn >= warm_up:
                 times[name].append(taken)
