@@ -14,79 +14,25 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 
-from lib import cct, data, files, measure, parallel, stages
+from lib import cct, data, files, measure, parallel
 from lib.deadline import Deadline
 from lib.definition import Definition
 from lib.errors import StaleRun, unknown
+from lib.pipeline import REQUIRED, STAGES, TABLES
 from lib.probes import Probe
 from lib.provenance import provenance
 from lib.sited import Sited
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED = ROOT / "runs"
-
-
-class Stage(NamedTuple):
-    version: int  # raised by hand when the code computes something else
-    upstream: tuple[str, ...]
-    compute: Callable[["Run"], stages.Made]
-    uses: Callable[["Definition"], tuple]  # what of the configuration the result depends on
-    tables: tuple[str, ...] = ()
-    optional: bool = False  # expensive, and nothing else builds on it
-    shared: bool = False  # several processes can work at it together
-
-
-STAGES = {
-    "train": Stage(
-        1, (), stages.train_network, lambda d: (d.data, d.seed, d.network, d.training), ("training",), shared=True
-    ),
-    "probes": Stage(1, ("train",), stages.train_probes, lambda d: (d.probes, d.seed), ("probe_training",), shared=True),
-    "fields": Stage(1, ("train", "probes"), stages.fields, lambda d: (), ("probes",), shared=True),
-    "heads": Stage(
-        2,
-        ("train", "probes", "fields"),
-        stages.study_heads,
-        lambda d: (d.heads, d.probes, d.seed),
-        ("heads", "heads_encoders", "heads_cooperation"),
-    ),
-    "andc": Stage(
-        1,
-        ("train", "probes", "fields"),
-        stages.prune,
-        lambda d: (d.andc, d.training, d.seed),
-        ("andc", "andc_labels", "andc_cost", "andc_latency"),
-    ),
-    "scratch": Stage(
-        1,
-        ("train", "fields", "andc"),
-        stages.train_pruned,
-        lambda d: (d.scratch, d.training, d.seed),
-        ("scratch",),
-        optional=True,
-    ),
-    "augmentation": Stage(
-        1,
-        (),
-        stages.try_augmentations,
-        lambda d: (d.data, d.seed, d.network, d.training),
-        ("augmentation",),
-        optional=True,
-    ),
-    "cnn": Stage(
-        1, (), stages.train_cnn, lambda d: (d.data, d.seed, d.training, d.probes, d.cnn), ("cnn",), optional=True
-    ),
-}
-REQUIRED = tuple(stage for stage, about in STAGES.items() if not about.optional)
-TABLES = {table: stage for stage, about in STAGES.items() for table in about.tables}
 
 
 def known() -> list[str]:
