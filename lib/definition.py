@@ -2,6 +2,7 @@
 
 import dataclasses
 import tomllib
+from dataclasses import field
 from pathlib import Path
 
 from lib import andc_study, cct, filters, heads_study
@@ -16,13 +17,13 @@ class Definition:
 
     data: str
     seed: int
-    network: cct.Config
-    training: Recipe
-    probes: ProbeRecipe
-    heads: heads_study.Recipe
-    andc: andc_study.Recipe
-    scratch: andc_study.ScratchRecipe
-    cnn: filters.Recipe
+    network: cct.Config = field(default_factory=cct.Config)
+    training: Recipe = field(default_factory=Recipe)
+    probes: ProbeRecipe = field(default_factory=ProbeRecipe)
+    heads: heads_study.Recipe = field(default_factory=heads_study.Recipe)
+    andc: andc_study.Recipe = field(default_factory=andc_study.Recipe)
+    scratch: andc_study.ScratchRecipe = field(default_factory=andc_study.ScratchRecipe)
+    cnn: filters.Recipe = field(default_factory=filters.Recipe)
 
     @classmethod
     def read(cls, path: Path) -> "Definition":
@@ -38,9 +39,8 @@ class Definition:
             training = raw.get("training", {})
             if (name := training.pop("recipe", "default")) not in RECIPES:
                 raise unknown("recipe", name, RECIPES)
-            parts = {"network": cct.Config(), "training": RECIPES[name], "probes": ProbeRecipe()}
-            parts |= {"heads": heads_study.Recipe(), "andc": andc_study.Recipe(), "scratch": andc_study.ScratchRecipe()}
-            parts |= {"cnn": filters.Recipe()}
+            sections = (f for f in dataclasses.fields(cls) if f.default_factory is not dataclasses.MISSING)
+            parts = {f.name: f.default_factory() for f in sections} | {"training": RECIPES[name]}
             if extra := set(raw) - {"data", "seed", *parts}:
                 raise unknown("key", extra.pop(), ("data", "seed", *parts))
             made = {name: _changed(name, part, raw.get(name, {})) for name, part in parts.items()}

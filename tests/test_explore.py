@@ -118,7 +118,7 @@ class WithNetwork(FewNodes):
 
     label_names = tuple("abcde")
     device = "cpu"
-    definition = Definition("tiny", 0, tiny_config(), None, None, None, None, None)
+    definition = Definition("tiny", 0, tiny_config())
 
     def __init__(self):
         torch.manual_seed(0)
