@@ -17,13 +17,17 @@ from lib.policy import Augmentation
 from lib.recipe import REFERENCE
 
 SHARE, SEED = 0.1, 123  # of each label's images that are held out, and of their draw
+CHECKPOINT = ".augmentation-{}.safetensors"  # of the training with a policy
 
 
 def policies(own: Augmentation) -> dict[str, Augmentation]:
-    """What is tried, by name: the run's own policy, the reference's, and the reference's without erasing and mixing."""
+    """What is tried, by name: the run's own policy, the reference's, and the reference's without erasing and mixing.
+
+    Another that is the run's own is not tried twice.
+    """
     reference = REFERENCE.augmentation
-    unmixed = dataclasses.replace(reference, erase=0.0, mixup=0.0, cutmix=0.0)
-    return {"own": own, "reference": reference, "unmixed": unmixed}
+    others = {"reference": reference, "unmixed": dataclasses.replace(reference, erase=0.0, mixup=0.0, cutmix=0.0)}
+    return {"own": own} | {name: policy for name, policy in others.items() if policy != own}
 
 
 def hold_out(images: ImageSet, share: float = SHARE, seed: int = SEED) -> tuple[ImageSet, ImageSet]:
@@ -44,7 +48,13 @@ def rows(d: Definition, images: ImageSet, folder: Path, device: str, deadline: D
     for name, policy in policies(d.training.augmentation).items():
         recipe = dataclasses.replace(d.training, augmentation=policy)
         network, curve = train.train(
-            lambda: CCT(d.network), recipe, learnt, d.seed, checkpoint(folder, name), device=device, deadline=deadline
+            lambda: CCT(d.network),
+            recipe,
+            learnt,
+            d.seed,
+            folder / CHECKPOINT.format(name),
+            device=device,
+            deadline=deadline,
         )
         reached = train.accuracy(train.predict(network, held), held.labels)
         row = {"policy": name, "held_out_accuracy": reached, "train_images": len(learnt), "images": len(held)}
@@ -52,12 +62,7 @@ def rows(d: Definition, images: ImageSet, folder: Path, device: str, deadline: D
     return found
 
 
-def checkpoint(folder: Path, policy: str) -> Path:
-    """Where the training with a policy keeps its checkpoint."""
-    return folder / f".augmentation-{policy}.safetensors"
-
-
 def done(folder: Path):
     """Remove the checkpoints."""
-    for policy in policies(Augmentation()):
-        checkpoint(folder, policy).unlink(missing_ok=True)
+    for path in folder.glob(CHECKPOINT.format("*")):
+        path.unlink()

@@ -97,14 +97,21 @@ def measured_and_control(
     long = table.rename(columns={value: "measured"}).melt(
         [c for c in table.columns if c in (along, panel)], ["measured", "control"], "what", "value"
     )
-    colours = alt.Scale(domain=["measured", "control"], range=[SIGNAL, NEUTRAL])
+    return lines(long, {"measured": SIGNAL, "control": NEUTRAL}, title, along, panel, along_title or along, number)
+
+
+def lines(
+    long: pd.DataFrame, colours: dict[str, str], title: str, along: str, panel: str, along_title: str, number: str
+) -> alt.Chart:
+    """One line a colour along a column of layers, to be divided into panels; other columns what (its line), value."""
+    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
     return (
         alt.Chart(long)
         .mark_line(point=alt.OverlayMarkDef(size=60))
         .encode(
-            x=alt.X(f"{along}:O", title=along_title or along, axis=alt.Axis(labelAngle=0)),
+            x=alt.X(f"{along}:O", title=along_title, axis=alt.Axis(labelAngle=0)),
             y=alt.Y("value:Q", title=title),
-            color=alt.Color("what:N", title=None, scale=colours),
+            color=alt.Color("what:N", title=None, scale=scale),
             tooltip=[f"{panel}:N", f"{along}:O", "what:N", alt.Tooltip("value:Q", format=number)],
         )
     )

@@ -1,5 +1,7 @@
 """The paper's claims, each with its measure, its control and a verdict, all computed from a run."""
 
+from collections.abc import Sequence
+
 from lib import controls, filters, pruning_tables, snp
 
 SHARPENED = ("mha", "ff_hidden", "ff")  # places at which claim 3 is judged
@@ -74,14 +76,16 @@ def _sharpening(run) -> dict[str, str]:
             grows["readout"].append(place)
         if snr["input"][1] > snr["input"][0]:
             grows["input"].append(place)
-    verdict = f"read-out silenced: {_where(grows['readout'])}; input silenced: {_where(grows['input'])}"
+    verdict = (
+        f"read-out silenced: {_where(grows['readout'], SHARPENED)}; input silenced: {_where(grows['input'], SHARPENED)}"
+    )
     claim = "these features sharpen: the signal-to-noise ratio grows"
     return _row(claim, "[4](04-sharpening.ipynb)", "SNR, first to last encoder: " + "; ".join(text), verdict)
 
 
-def _where(places: list[str]) -> str:
-    if places and len(places) < len(SHARPENED):
-        return f"holds at {', '.join(f'`{p}`' for p in places)} only"
+def _where(places: list[str], judged: Sequence[str], name: str = "`{}`") -> str:
+    if places and len(places) < len(judged):
+        return f"holds at {', '.join(map(name.format, places))} only"
     return _verdict(bool(places))
 
 
@@ -129,7 +133,7 @@ def mechanism(run) -> dict[str, str]:
         )
         if trained["change"] > max(0.0, untrained["change"]):
             holds.append(readout)
-    verdict = _verdict(bool(holds)) if len(holds) != 1 else f"holds at the {holds[0]} read-out only"
+    verdict = _where(holds, filters.READOUTS, "the {} read-out")
     return _row(claim, chapter, f"SNR of filters, first to last block: {'; '.join(text)}", verdict)
 
 

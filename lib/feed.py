@@ -55,7 +55,7 @@ class Feed:
     def steps(self, first: int, last: int) -> Iterator[tuple[Tensor, Targets]]:
         """The batches of steps first ... last - 1."""
         size = self.mine.stop - self.mine.start
-        at_once = max(1, PIXELS_AT_ONCE.get(self.device.type, 2**20) // (size * self.H * self.W))
+        at_once = max(1, PIXELS_AT_ONCE.get(self.device.type, PIXELS_AT_ONCE["cpu"]) // (size * self.H * self.W))
         for start in range(first, last, at_once):
             chunk = range(start, min(start + at_once, last))
             yield from self._prepare(chunk, size)

@@ -63,7 +63,7 @@ def table(
     return pd.DataFrame(found)
 
 
-def of_run(run, places: tuple[str, ...] = ("mha", "ff_hidden", "ff"), relabelled: int = 5) -> pd.DataFrame:
+def of_transformer(run, places: tuple[str, ...] = ("mha", "ff_hidden", "ff"), relabelled: int = 5) -> pd.DataFrame:
     """`row` for each encoder of a run's transformer at some places: networks "transformer, mha" and so on."""
     sites = [s for place in places for s in run.sites if s.split(".")[1] == place]
     return pd.DataFrame(

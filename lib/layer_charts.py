@@ -3,16 +3,16 @@
 import altair as alt
 import pandas as pd
 
-from lib.charts import COLOURS, NEUTRAL, SIGNAL, described, measured_and_control
+from lib.charts import COLOURS, NEUTRAL, SIGNAL, described, lines, measured_and_control
 
 
 def beside_control(table: pd.DataFrame) -> alt.Chart:
     """SNR along the layers beside its control, one panel a network; columns network, layer, snr, control."""
-    lines = measured_and_control(
+    curves = measured_and_control(
         table, "snr", "signal-to-noise ratio", "layer", "network", "block or encoder", number=".2f"
     )
     chart = (
-        lines.properties(width=150, height=170)
+        curves.properties(width=150, height=170)
         .facet(alt.Facet("network:N", title=None, sort=_order(table)), columns=3)
         .resolve_axis(x="independent")
         .resolve_scale(x="independent")
@@ -63,19 +63,11 @@ def trained_and_untrained(table: pd.DataFrame) -> alt.Chart:
     control = table[kind == "CNN"].assign(what="labels shuffled", value=table["control"])
     long = pd.concat([measured, control]).assign(panel=table["run"] + ", " + readout)
     long = long.groupby(["panel", "what", "layer"], sort=False, as_index=False)["value"].mean()
-    colours = alt.Scale(domain=["trained", "untrained", "labels shuffled"], range=[SIGNAL, COLOURS[1], NEUTRAL])
-    lines = (
-        alt.Chart(long, width=150, height=150)
-        .mark_line(point=alt.OverlayMarkDef(size=60))
-        .encode(
-            x=alt.X("layer:O", title="block", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("value:Q", title="signal-to-noise ratio"),
-            color=alt.Color("what:N", title=None, scale=colours),
-            tooltip=["panel:N", "layer:O", "what:N", alt.Tooltip("value:Q", format=".2f")],
-        )
-    )
+    colours = {"trained": SIGNAL, "untrained": COLOURS[1], "labels shuffled": NEUTRAL}
+    chart = lines(long, colours, "signal-to-noise ratio", "layer", "panel", "block", ".2f")
     panels = list(dict.fromkeys(long["panel"]))
-    chart = lines.facet(alt.Facet("panel:N", title=None, sort=panels), columns=2).resolve_axis(x="independent")
+    chart = chart.properties(width=150, height=150)
+    chart = chart.facet(alt.Facet("panel:N", title=None, sort=panels), columns=2).resolve_axis(x="independent")
     return described(chart, "Signal-to-noise ratio along the blocks of CNNs, trained and untrained, by run")
 
 

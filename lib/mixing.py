@@ -98,5 +98,5 @@ def mix(images: Tensor, labels: Tensor, mixing: Tensor) -> tuple[Tensor, Targets
     pasted = _within(mixing, *images.shape[2:]).float()
     keep = torch.where(cut[:, None, None, None], 1 - pasted, share[:, None, None, None])  # of each pixel
     swap = torch.arange(len(images), device=images.device) ^ 1
-    partners = images.permute(0, 2, 3, 1)[swap].permute(0, 3, 1, 2)  # in channels-last order as before
+    partners = images.permute(0, 2, 3, 1)[swap].permute(0, 3, 1, 2)  # channels-last order is kept
     return torch.lerp(partners, images, keep), Targets(labels, labels[swap], share)
