@@ -109,7 +109,7 @@ def usual(config: cct.Config, recipe: Recipe, images: ImageSet, device: str | to
         collate_fn=Collate(config.classes, recipe), persistent_workers=True, pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
     network = peer(config).to(device).train()
-    optimiser = adamw(network, recipe)
+    optimiser = adamw(list(network.parameters()), recipe)
     gpu = torch.device(device).type == "cuda"
 
     def forever() -> Iterator:

@@ -10,6 +10,7 @@ reference implementation, SHI-Labs/Compact-Transformers. One encoder is not a pl
 Shapes use B images, T tokens, N nodes (the width of a site), H heads, K labels.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -108,7 +109,13 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.split(x)  # each (B, H, T, N/H)
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
+        dropout = self.dropout if self.training else 0.0
+        if x.device.type == "cpu" and q.dtype == torch.bfloat16:
+            # on a CPU torch's fused attention takes two to three times as long as its parts
+            weights = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1)
+            y = F.dropout(weights, dropout) @ v
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         return self.projection(y.transpose(1, 2).reshape(x.shape))
 
     def maps(self, x: Tensor) -> Tensor:
@@ -188,9 +195,10 @@ class CCT(nn.Module):
         self.site(site)
         return self.config.ff_width if site.endswith(".ff_hidden") else self.config.width
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, token_factor: int = 1) -> Tensor:
+        """Logits (B, K). `token_factor` averages the grid of tokens by that factor along each side: see `Recipe`."""
         self._check(images)
-        x = self.stem(images) + self.position
+        x = coarsened(self.stem(images) + self.position, token_factor)
         for encoder in self.encoders:
             x = encoder(x)
         x = self.norm(x)  # (B, T, N)
@@ -221,6 +229,17 @@ class CCT(nn.Module):
                 f"images must be floating point, normalised, of shape (B, 3, {side}, {side}); got {images.dtype} of"
                 f" shape {tuple(images.shape)} (lib.data.normalise turns uint8 images (B, H, W, 3) into this)"
             )
+
+
+def coarsened(tokens: Tensor, factor: int) -> Tensor:
+    """Tokens of a square grid, (B, T, N), averaged factor x factor: (B, T / factor**2, N)."""
+    if factor == 1:
+        return tokens
+    side = math.isqrt(tokens.shape[1])
+    if side % factor:
+        raise ValueError(f"a grid of {side} x {side} tokens cannot be averaged {factor} x {factor}")
+    B, _, N = tokens.shape
+    return tokens.reshape(B, side // factor, factor, side // factor, factor, N).mean((2, 4)).flatten(1, 2)
 
 
 def _initialise(module: nn.Module):

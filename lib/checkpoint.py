@@ -1,24 +1,32 @@
-"""Checkpoints of a training: weights, the optimiser's moments and a little state, as data (safetensors)."""
+"""Checkpoints of a training: weights, the optimisers' moments and a little state, as data (safetensors)."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lib import files
 
+Parts = Mapping[str, nn.Module | Optimizer]
 
-def save(path: Path, identity: str, state: dict, network: nn.Module, optimiser: torch.optim.Optimizer):
+
+def save(path: Path, identity: str, state: dict, parts: Parts):
     """Replace the checkpoint as a whole. `identity` names the training, `state` is what else it needs to go on."""
-    tensors = {f"network/{name}": tensor for name, tensor in network.state_dict().items()}
-    for i, moments in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser/{i}/{name}": torch.as_tensor(value) for name, value in moments.items()}
+    tensors: dict[str, Tensor] = {}
+    for part, thing in parts.items():
+        if isinstance(thing, nn.Module):
+            tensors |= {f"{part}/{name}": tensor.clone() for name, tensor in thing.state_dict().items()}  # may be tied
+        else:
+            for i, moments in thing.state_dict()["state"].items():
+                tensors |= {f"{part}/{i}/{name}": torch.as_tensor(value) for name, value in moments.items()}
     files.write_tensors(path, tensors, {"identity": identity, "state": json.dumps(state)})
 
 
-def resume(path: Path, identity: str, network: nn.Module, optimiser: torch.optim.Optimizer) -> dict:
-    """Put network and optimiser where the checkpoint left them; returns its state.
+def resume(path: Path, identity: str, parts: Parts) -> dict:
+    """Put networks and optimisers where the checkpoint left them; returns its state.
 
     Raises ValueError if the file is damaged or of another training.
     """
@@ -28,11 +36,14 @@ def resume(path: Path, identity: str, network: nn.Module, optimiser: torch.optim
             f"{path} is the checkpoint of another training ({metadata.get('identity')}), not of this one ({identity});"
             " move it away to start anew"
         )
-    network.load_state_dict({n.removeprefix("network/"): t for n, t in tensors.items() if n.startswith("network/")})
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimiser/"):
-            _, i, key = name.split("/")
+    for part, thing in parts.items():
+        own = {name.removeprefix(f"{part}/"): t for name, t in tensors.items() if name.startswith(f"{part}/")}
+        if isinstance(thing, nn.Module):
+            thing.load_state_dict(own)
+            continue
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in own.items():
+            i, key = name.split("/")
             moments.setdefault(int(i), {})[key] = tensor
-    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
+        thing.load_state_dict({"state": moments, "param_groups": thing.state_dict()["param_groups"]})
     return json.loads(metadata["state"])

@@ -24,6 +24,7 @@ class Definition:
     andc: andc_study.Recipe = field(default_factory=andc_study.Recipe)
     scratch: andc_study.ScratchRecipe = field(default_factory=andc_study.ScratchRecipe)
     cnn: filters.Recipe = field(default_factory=filters.Recipe)
+    trials: dict[str, Recipe] = field(default_factory=dict)  # other ways to train, to be judged on held-out images
 
     @classmethod
     def read(cls, path: Path) -> "Definition":
@@ -43,7 +44,11 @@ class Definition:
             parts = {f.name: f.default_factory() for f in sections} | {"training": RECIPES[name]}
             if extra := set(raw) - {"data", "seed", *parts}:
                 raise unknown("key", extra.pop(), ("data", "seed", *parts))
-            made = {name: _changed(name, part, raw.get(name, {})) for name, part in parts.items()}
+            tried = raw.pop("trials", {})
+            made = {name: _changed(name, part, raw.get(name, {})) for name, part in parts.items() if name != "trials"}
+            made["trials"] = {
+                name: _changed(f"trials.{name}", made["training"], values) for name, values in tried.items()
+            }
             return cls(str(raw["data"]), int(raw.get("seed", 0)), **made)
         except (ValueError, TypeError, KeyError, FileNotFoundError) as error:
             raise ValueError(f"{path}: {error}") from error

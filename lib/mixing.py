@@ -70,9 +70,12 @@ def erase(images: Tensor, boxes: Tensor, noise: Tensor) -> Tensor:
 def draw_mixing(policy: Augmentation, H: int, W: int, random: np.random.Generator) -> Tensor:
     """How one batch is mixed, (5,): left, top, width, height of the pasted box, and the share that stays.
 
-    MixUp has no box; CutMix keeps all outside its box. Where both are on, either comes with probability 1/2. As in
-    timm's Mixup in mode "batch": the box's centre is anywhere, so that a part of it may be cut off at the border.
+    An unmixed batch keeps all. MixUp has no box; CutMix keeps all outside its box. Where both are on, either comes with
+    probability 1/2. As in timm's Mixup in mode "batch": the box's centre is anywhere, so that a part of it may be cut
+    off at the border.
     """
+    if policy.mixed < 1 and random.random() >= policy.mixed:
+        return torch.tensor([0, 0, 0, 0, 1], dtype=torch.float32)
     cut = policy.cutmix > 0 and (policy.mixup == 0 or random.random() < 0.5)
     alpha = policy.cutmix if cut else policy.mixup
     share = random.beta(alpha, alpha)

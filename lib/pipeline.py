@@ -53,6 +53,9 @@ STAGES = {
         ("augmentation",),
         optional=True,
     ),
+    "trials": Stage(
+        1, (), stages.try_recipes, lambda d: (d.data, d.seed, d.network, d.trials), ("trials",), optional=True
+    ),
     "cnn": Stage(
         1, (), stages.train_cnn, lambda d: (d.data, d.seed, d.training, d.probes, d.cnn), ("cnn",), optional=True
     ),

@@ -40,9 +40,10 @@ class Augmentation:
     erase: float = 0.0  # share of images in which a rectangle becomes noise
     mixup: float = 0.0  # alpha of the Beta distribution of the shares in which two images are mixed; 0: no MixUp
     cutmix: float = 0.0  # the same for the share of area pasted from another image
+    mixed: float = 1.0  # share of the batches that are mixed, where mixup or cutmix is on
 
     def __post_init__(self):
-        for name, low, high in (("crop_scale", 0.01, 1), ("magnitude", 0, LARGEST), ("erase", 0, 1)):
+        for name, low, high in (("crop_scale", 0.01, 1), ("magnitude", 0, LARGEST), ("erase", 0, 1), ("mixed", 0, 1)):
             if not low <= getattr(self, name) <= high:
                 raise ValueError(f"{name} must lie in {low} to {high}, got {getattr(self, name)}")
         for name in ("shift", "operations", "magnitude_std", "mixup", "cutmix"):

@@ -106,7 +106,7 @@ def train_probes(
     identity = f"{recipe} seed={seed} sites={','.join(probes)} data={images.name}/{images.split}[{len(images)}]"
     together = nn.ModuleList(probes.values())
     if checkpoint and checkpoint.exists():
-        state = checkpoints.resume(checkpoint, identity, together, optimiser)
+        state = checkpoints.resume(checkpoint, identity, {"probes": together, "optimiser": optimiser})
         schedule.load_state_dict(state["schedule"])
         for group, lr in zip(optimiser.param_groups, schedule.get_last_lr(), strict=True):
             group["lr"] = lr
@@ -138,7 +138,7 @@ def train_probes(
                 total.zero_()
             if checkpoint:
                 state |= {"epoch": epoch + 1, "schedule": schedule.state_dict()}
-                checkpoints.save(checkpoint, identity, state, together, optimiser)
+                checkpoints.save(checkpoint, identity, state, {"probes": together, "optimiser": optimiser})
     progress.close()
     return probes, state["curve"]
 

@@ -1,14 +1,20 @@
 """How a network is trained: the numbers, and the learning rate that follows from them."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 from lib.policy import Augmentation
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """AdamW; the learning rate rises along a line, falls along a cosine to `final_lr` and stays there for a while."""
+    """The learning rate rises along a line, falls along a cosine or a line to `final_lr` and stays there for a while.
+
+    token_stages: pairs (epochs, factor). The training begins with these epochs, in which the grid of tokens is averaged
+    factor x factor before the encoders, and ends with all tokens: `((20, 4), (10, 2))` trains a 16 x 16 grid as 4 x 4,
+    then as 8 x 8, then as it is. The idea is that of progressive resizing, applied to tokens.
+    """
 
     epochs: float = 40  # with warm-up and cool-down
     batch: int = 128  # images a step, of all processes together; the last, smaller batch of an epoch is left out
@@ -20,6 +26,32 @@ class Recipe:
     weight_decay: float = 0.05  # of matrices, kernels and the positional embedding only
     label_smoothing: float = 0.1
     augmentation: Augmentation = field(default_factory=Augmentation)
+    schedule: Literal["cosine", "linear"] = "cosine"
+    optimiser: Literal["adamw", "muon"] = "adamw"  # muon: for the encoders' matrices; AdamW for the rest
+    clip: float = 0.0  # largest norm of the gradient; 0: any
+    average: float = 0.0  # decay of the exponential average of the weights that is evaluated and stored; 0: none
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # of matrix products; auto: bf16 on a GPU, fp32 on a CPU
+    token_stages: tuple[tuple[float, int], ...] = ()
+
+    def token_factor(self, step: int, steps: int) -> int:
+        """By which factor the sides of the token grid are reduced in a step."""
+        end = 0.0
+        for epochs, factor in self.token_stages:
+            end += epochs
+            if step < round(end * steps / self.epochs):
+                return factor
+        return 1
+
+    def differences(self) -> str:
+        """What differs from the default recipe, as text: "epochs=20, lr=0.0015, ..."."""
+
+        def changed(values: dict, default: dict) -> dict:
+            inner = {k: changed(v, default[k]) for k, v in values.items() if isinstance(v, dict)}
+            return {k: inner.get(k, v) for k, v in values.items() if v != default[k]}
+
+        found = changed(asdict(self), asdict(Recipe()))
+        found |= found.pop("augmentation", {})
+        return ", ".join(f"{name}={value}" for name, value in found.items())
 
     def lr_at(self, step: int, steps: int) -> float:
         """Learning rate of step 0 ... steps - 1."""
@@ -27,7 +59,8 @@ class Recipe:
         if step < warmup:
             return self.first_lr + (self.lr - self.first_lr) * (step + 1) / warmup
         progress = min(1.0, (step - warmup) / max(1, steps - warmup - cooldown))
-        return self.final_lr + (self.lr - self.final_lr) * (1 + math.cos(math.pi * progress)) / 2
+        left = 1 - progress if self.schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
+        return self.final_lr + (self.lr - self.final_lr) * left
 
 
 REFERENCE = Recipe(

@@ -4,6 +4,7 @@ Each returns the names of the files it wrote, its headline results, and facts ab
 """
 
 import contextlib
+import dataclasses
 from typing import NamedTuple
 
 import pandas as pd
@@ -12,7 +13,6 @@ import torch
 from lib import (
     andc,
     andc_study,
-    augmentation_trial,
     cnn,
     compact,
     cost,
@@ -26,6 +26,7 @@ from lib import (
     probes,
     throughput,
     train,
+    trials,
 )
 from lib.cct import CCT, READOUT
 from lib.latency import latency
@@ -158,10 +159,26 @@ def train_pruned(run) -> Made:
 
 def try_augmentations(run) -> Made:
     """The run's network trained with other augmentations, each judged on training images that were held out."""
-    rows = augmentation_trial.rows(run.definition, run.images("train"), run.folder, run.device, run.deadline)
+    training = run.definition.training
+    policies = trials.policies(training.augmentation)
+    rows = _try(run, "policy", {name: dataclasses.replace(training, augmentation=p) for name, p in policies.items()})
     files.write_table(run.folder / "augmentation.csv", pd.DataFrame(rows))
-    augmentation_trial.done(run.folder)
+    trials.done("policy", run.folder)
     return Made(["augmentation.csv"], {"augmentations": len(rows)}, {"seconds": sum(row["seconds"] for row in rows)})
+
+
+def try_recipes(run) -> Made:
+    """The run's network trained by each recipe of [trials], judged on training images that were held out."""
+    rows = _try(run, "trial", run.definition.trials)
+    for row, recipe in zip(rows, run.definition.trials.values(), strict=True):
+        row["recipe"] = recipe.differences()
+    files.write_table(run.folder / "trials.csv", pd.DataFrame(rows))
+    trials.done("trial", run.folder)
+    return Made(["trials.csv"], {"trials": len(rows)}, {"seconds": sum(row["seconds"] for row in rows)})
+
+
+def _try(run, kind: str, recipes: dict[str, Recipe]) -> list[dict]:
+    return trials.rows(kind, recipes, run.definition, run.images("train"), run.folder, run.device, run.deadline)
 
 
 def train_cnn(run) -> Made:

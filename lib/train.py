@@ -53,7 +53,7 @@ def train(
     identity = f"{recipe} seed={seed} data={images.name}/{images.split}[{len(images)}]"
     state = {"step": 0, "seconds": 0.0, "curve": [], "loss": 0.0, "correct": 0.0}
     if checkpoint and checkpoint.exists():
-        state = checkpoints.resume(checkpoint, identity, network, learn.optimiser)
+        state = checkpoints.resume(checkpoint, identity, learn.parts)
 
     steps = round(recipe.epochs * feed.per_epoch)
     first = state["step"]
@@ -68,7 +68,7 @@ def train(
         for step, (x, targets) in enumerate(feed.steps(first, steps), first):
             epoch, position = divmod(step, feed.per_epoch)
             torch.manual_seed(seed_for(seed, epoch, position, 2 + parallel.rank()))
-            sums += learn(x, targets, lr := recipe.lr_at(step, steps))
+            sums += learn(x, targets, lr := recipe.lr_at(step, steps), recipe.token_factor(step, steps))
             progress.update()
             if last := position == feed.per_epoch - 1 or step + 1 == steps:
                 parallel.add(sums)
@@ -88,12 +88,12 @@ def train(
                 parallel.add(total)
                 state |= {"step": step + 1, "seconds": time.monotonic() - started}
                 state |= dict(zip(("loss", "correct"), total.tolist(), strict=True))
-                checkpoints.save(checkpoint, identity, state, network, learn.optimiser)
+                checkpoints.save(checkpoint, identity, state, learn.parts)
                 saved = time.monotonic()
             if stop:
                 raise OutOfTime(f"training stopped after {step + 1} of {steps} steps; call it again to go on")
     progress.close()
-    return network.eval(), state["curve"]
+    return learn.result, state["curve"]
 
 
 def _row(epoch: int, lr: float, means: torch.Tensor, seconds: float) -> dict:
@@ -104,11 +104,11 @@ def _row(epoch: int, lr: float, means: torch.Tensor, seconds: float) -> dict:
 
 
 @torch.no_grad()
-def predict(network: nn.Module, images: ImageSet, batch: int = 250) -> np.ndarray:
-    """Logits of every image, float32 (N, K), in the order of the set."""
+def predict(network: nn.Module, images: ImageSet, batch: int = 250, **how) -> np.ndarray:
+    """Logits of every image, float32 (N, K), in the order of the set; `how` goes to the network's forward pass."""
     device = next(network.parameters()).device
     network.eval()
-    return torch.cat([network(x).cpu() for x, _ in batches(images, device, batch)]).float().numpy()
+    return torch.cat([network(x, **how).cpu() for x, _ in batches(images, device, batch)]).float().numpy()
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray, top: int = 1) -> float:

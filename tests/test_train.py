@@ -10,10 +10,10 @@ import torch
 from conftest import tiny_config, tiny_images
 from lib import cct, deadline, train
 from lib import checkpoint as checkpoints
-from lib.augmentation_trial import hold_out
 from lib.errors import OutOfTime
 from lib.policy import Augmentation
 from lib.recipe import REFERENCE, Recipe
+from lib.trials import hold_out
 
 RECIPE = Recipe(epochs=2, batch=10, warmup_epochs=0.5, lr=1e-2, augmentation=Augmentation(shift=1))
 MIXED = dataclasses.replace(
