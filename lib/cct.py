@@ -112,8 +112,7 @@ class Attention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         if x.device.type == "cpu" and q.dtype == torch.bfloat16:
             # on a CPU torch's fused attention takes two to three times as long as its parts
-            weights = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1)
-            y = F.dropout(weights, dropout) @ v
+            y = F.dropout(_weights(q, k), dropout) @ v
         else:
             y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         return self.projection(y.transpose(1, 2).reshape(x.shape))
@@ -121,7 +120,7 @@ class Attention(nn.Module):
     def maps(self, x: Tensor) -> Tensor:
         """The attention weights that `forward` applies in evaluation, (B, H, T, T); each row sums to one."""
         q, k, _ = self.split(x)
-        return (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)
+        return _weights(q, k)
 
 
 class Encoder(nn.Module):
@@ -229,6 +228,11 @@ class CCT(nn.Module):
                 f"images must be floating point, normalised, of shape (B, 3, {side}, {side}); got {images.dtype} of"
                 f" shape {tuple(images.shape)} (lib.data.normalise turns uint8 images (B, H, W, 3) into this)"
             )
+
+
+def _weights(q: Tensor, k: Tensor) -> Tensor:
+    """Attention weights (B, H, T, T) of queries and keys (B, H, T, N/H)."""
+    return (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1)
 
 
 def coarsened(tokens: Tensor, factor: int) -> Tensor:

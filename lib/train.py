@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from lib import checkpoint as checkpoints
-from lib import parallel
+from lib import memory, parallel
 from lib.data import ImageSet, batches
 from lib.deadline import Deadline
 from lib.errors import OutOfTime
@@ -46,6 +46,7 @@ def train(
     training goes on from it. It is refused (ValueError) if it was written under another recipe, seed or image set.
     Raises OutOfTime, with a checkpoint written, before a deadline comes.
     """
+    memory.keep()
     device = torch.device(device)
     feed = Feed(images, recipe.augmentation, recipe.batch, seed, device)
     network = initialised(build, seed).to(device)
