@@ -11,8 +11,8 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8
 def keep():
     """Let glibc reuse large blocks; nothing where there is no glibc.
 
-    By default each tensor of more than 32 MiB, and many smaller ones, are fetched from the system page by page and given
-    back at once: at CCT-7/3x1 that is a fifth to a third of a training step on a CPU.
+    By default a large tensor is fetched from the system page by page and given back as soon as it is dropped, which
+    takes a fifth to a third of a training step of CCT-7/3x1 on a CPU.
     """
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
