@@ -38,10 +38,13 @@ def hold_out(images: ImageSet, share: float = SHARE, seed: int = SEED) -> tuple[
     return images.take(np.setdiff1d(np.arange(len(images)), held)), images.take(np.sort(held))
 
 
-def rows(d: Definition, images: ImageSet, folder: Path, device: str, deadline: Deadline | None = None) -> list[dict]:
+def rows(
+    d: Definition, images: ImageSet, folder: Path, inputs: str, device: str, deadline: Deadline | None = None
+) -> list[dict]:
     """One row a policy: its accuracy on held-out images, images learnt from and judged by, training seconds.
 
-    Checkpoints are kept in `folder` until `done`, so that no training is repeated. Raises OutOfTime before a deadline.
+    Checkpoints are kept in `folder` until `done`, so that no training is repeated; those of other `inputs` are refused.
+    Raises OutOfTime before a deadline.
     """
     learnt, held = hold_out(images)
     found = []
@@ -55,6 +58,7 @@ def rows(d: Definition, images: ImageSet, folder: Path, device: str, deadline: D
             folder / CHECKPOINT.format(name),
             device=device,
             deadline=deadline,
+            identity=f"{inputs} {name}",
         )
         reached = train.accuracy(train.predict(network, held), held.labels)
         row = {"policy": name, "held_out_accuracy": reached, "train_images": len(learnt), "images": len(held)}

@@ -25,8 +25,8 @@ def resume(path: Path, identity: str, network: nn.Module, optimiser: torch.optim
     tensors, metadata = files.read_tensors(path)
     if metadata.get("identity") != identity:
         raise ValueError(
-            f"{path} is the checkpoint of another training ({metadata.get('identity')}), not of this one ({identity});"
-            " move it away to start anew"
+            f"{path} is the checkpoint of another training ({metadata.get('identity')}), not of this one ({identity}):"
+            " configuration, data or code differ; move it away to start anew"
         )
     network.load_state_dict({n.removeprefix("network/"): t for n, t in tensors.items() if n.startswith("network/")})
     moments: dict[int, dict[str, Tensor]] = {}

@@ -23,6 +23,7 @@ from lib.augment import shift_and_flip
 from lib.data import ImageSet, normalise
 from lib.deadline import Deadline
 from lib.errors import OutOfTime
+from lib.identity import training_identity
 from lib.progress import bar
 from lib.seeds import seed_for
 from lib.sites import record
@@ -72,13 +73,15 @@ def train_probes(
     seed: int = 0,
     checkpoint: Path | None = None,
     deadline: Deadline | None = None,
+    identity: str | None = None,
 ) -> tuple[dict[str, Probe], list[dict]]:
     """Train a probe at each site of a frozen network; returns them with their curve: one row an epoch and site.
 
     The processes of a group (`lib.parallel`) share out each batch and add up their gradients.
 
     `checkpoint` names a file that is written at the end of each epoch, from which a later call goes on. ValueError for
-    fewer images than a batch or the checkpoint of another training, OutOfTime before a deadline comes.
+    fewer images than a batch or the checkpoint of another training, which is told by its `identity` (default: recipe,
+    seed, sites, name and size of the image set); OutOfTime before a deadline comes.
     """
     device = next(network.parameters()).device
     network.eval().requires_grad_(False)
@@ -103,7 +106,7 @@ def train_probes(
         sums[site] += share * torch.stack([loss.detach(), (fields.detach().argmax(1) == target).float().mean()])
 
     state = {"epoch": 0, "curve": [], "schedule": schedule.state_dict()}
-    identity = f"{recipe} seed={seed} sites={','.join(probes)} data={images.name}/{images.split}[{len(images)}]"
+    identity = identity or training_identity(recipe, seed, images, sites=list(probes))
     together = nn.ModuleList(probes.values())
     if checkpoint and checkpoint.exists():
         state = checkpoints.resume(checkpoint, identity, together, optimiser)

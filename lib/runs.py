@@ -9,7 +9,6 @@ configuration, version of the stage's code, and the results it builds on.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import sys
@@ -22,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import cct, data, files, measure, parallel
+from lib import cct, data, files, identity, measure, parallel
 from lib.deadline import Deadline
 from lib.definition import Definition
 from lib.errors import StaleRun, unknown
@@ -245,11 +244,14 @@ class Run(Sited):
         return None
 
     def inputs(self, stage: str) -> str:
-        """Hash over everything that a stage's result depends on."""
-        about = STAGES[stage]
-        upstream = [self.record["stages"][u]["files"] for u in about.upstream]
-        text = [stage, about.version, repr(about.uses(self.definition)), upstream]
-        return hashlib.sha256(json.dumps(text).encode()).hexdigest()
+        """Hash over everything that a stage's result depends on: its code, configuration and upstream files."""
+        about, configuration = STAGES[stage], identity.resolved(self.definition)
+        return identity.digest(
+            stage=stage,
+            version=about.version,
+            configuration={name: configuration[name] for name in about.uses if name in configuration},
+            upstream={name: self.record["stages"][name]["files"] for name in about.upstream},
+        )
 
     def _make(self, stage: str):
         inputs, started = self.inputs(stage), time.monotonic()

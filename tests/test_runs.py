@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from conftest import tiny_images
-from lib import compare, compute, data, files, report, reproduce, runs, train
+from lib import checkpoint, compare, compute, data, files, report, reproduce, runs, train
 from lib.deadline import Deadline
 from lib.errors import OutOfTime, StaleRun
 from lib.recipe import REFERENCE
@@ -148,7 +148,7 @@ def test_a_time_limit_stops_a_run_where_it_can_go_on(folder, monkeypatch):
         with contextlib.suppress(OutOfTime):
             train.train(
                 run.build, run.definition.training, run.images("train"), 0, run.folder / ".training.safetensors",
-                deadline=Deadline(0.02),
+                deadline=Deadline(0.02), identity=run.inputs("train"),
             )  # fmt: skip
             runs.make("tiny").require("train")
             break
@@ -159,6 +159,33 @@ def test_a_time_limit_stops_a_run_where_it_can_go_on(folder, monkeypatch):
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert not compute.compute("tiny", time_limit=0) and compute.compute("tiny", optional=True)
     assert runs.make("tiny").has("scratch")
+
+
+@pytest.mark.parametrize(
+    ("stage", "was", "now"),
+    [
+        ("train", "heads = 2", "heads = 4"),
+        ("train", "depth = 2", "depth = 3"),
+        ("probes", "[training]", "[training]\nlr = 1e-3"),
+        ("cnn", "batch = 20", "batch = 30"),
+        ("augmentation", "heads = 2", "heads = 4"),
+    ],
+)
+def test_a_training_that_was_stopped_does_not_go_on_as_another(folder, monkeypatch, stage, was, now):
+    run, save = runs.make("tiny"), checkpoint.save
+    for upstream in runs.STAGES[stage].upstream:
+        run.require(upstream)
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        raise OutOfTime
+
+    with monkeypatch.context() as patch, pytest.raises(OutOfTime):
+        patch.setattr(checkpoint, "save", save_and_stop)
+        run.require(stage)
+    (folder / "config.toml").write_text(CONFIG.replace(was, now, 1))
+    with pytest.raises(ValueError, match="is the checkpoint of another training .* move it away"):
+        runs.make("tiny").require(stage)
 
 
 def test_seeds_are_runs_that_differ_in_nothing_else(folder):
