@@ -9,17 +9,18 @@ site's activations exist; the sum of memory is that of one site.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib import checkpoint as checkpoints
 from lib import parallel
 from lib.augment import shift_and_flip
+from lib.checked import checked
 from lib.data import ImageSet, normalise
 from lib.deadline import Deadline
 from lib.errors import OutOfTime
@@ -29,15 +30,15 @@ from lib.seeds import seed_for
 from lib.sites import record
 
 
-@dataclass(frozen=True)
+@checked
 class ProbeRecipe:
     """How probes are trained: AdamW with a cosine down to zero."""
 
-    epochs: int = 5
-    batch: int = 250
-    lr: float = 5e-3
-    weight_decay: float = 1e-2
-    shift: int = 4  # pixels
+    epochs: PositiveInt = 5
+    batch: PositiveInt = 250
+    lr: PositiveFloat = 5e-3
+    weight_decay: NonNegativeFloat = 1e-2
+    shift: NonNegativeInt = 4  # pixels
     flip: bool = True
 
 

@@ -1,25 +1,37 @@
 """How a network is trained: the numbers, and the learning rate that follows from them."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+
+from lib.checked import Part, checked
 from lib.policy import Augmentation
 
 
-@dataclass(frozen=True)
+@checked
 class Recipe:
     """AdamW; the learning rate rises along a line, falls along a cosine to `final_lr` and stays there for a while."""
 
-    epochs: float = 40  # with warm-up and cool-down
-    batch: int = 128  # images a step, of all processes together; the last, smaller batch of an epoch is left out
-    lr: float = 2e-3  # at the end of the warm-up
-    first_lr: float = 0.0  # before the first step
-    final_lr: float = 1e-5
-    warmup_epochs: float = 2
-    cooldown_epochs: float = 0
-    weight_decay: float = 0.05  # of matrices, kernels and the positional embedding only
-    label_smoothing: float = 0.1
+    epochs: PositiveFloat = 40  # with warm-up and cool-down
+    batch: PositiveInt = (
+        128  # images a step, of all processes together; the last, smaller batch of an epoch is left out
+    )
+    lr: PositiveFloat = 2e-3  # at the end of the warm-up
+    first_lr: NonNegativeFloat = 0.0  # before the first step
+    final_lr: NonNegativeFloat = 1e-5
+    warmup_epochs: NonNegativeFloat = 2
+    cooldown_epochs: NonNegativeFloat = 0
+    weight_decay: NonNegativeFloat = 0.05  # of matrices, kernels and the positional embedding only
+    label_smoothing: Part = 0.1
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self):
+        if self.warmup_epochs + self.cooldown_epochs > self.epochs:
+            raise ValueError(
+                "warmup_epochs and cooldown_epochs must fit into epochs, got"
+                f" {self.warmup_epochs:g} + {self.cooldown_epochs:g} and {self.epochs:g}"
+            )
 
     def lr_at(self, step: int, steps: int) -> float:
         """Learning rate of step 0 ... steps - 1."""

@@ -39,6 +39,17 @@ def known() -> list[str]:
     return sorted(p.parent.name for p in PUBLISHED.glob("*/config.toml"))
 
 
+def readable(folder: Path | None = None) -> list["Run"]:
+    """All defined runs, with results in `folder`; one whose configuration cannot be read is named and left out."""
+    found = []
+    for name in known():
+        try:
+            found.append(Run(name, compute=False, folder=folder and folder / name))
+        except ValueError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    return found
+
+
 def load(name: str, needed: Iterable[str] | None = None) -> "Run":
     """A run whose stages (all but the optional ones, or only those `needed`) are complete and fresh.
 
@@ -153,9 +164,8 @@ class Run(Sited):
         """This run, and the runs that differ from it in nothing but the seed and have this stage's result."""
         self.require(stage)
         found = [self]
-        others = (name for name in known() if name != self.name)
-        for other in (Run(name, compute=False, folder=self.folder.parent / name) for name in others):
-            if self.same_but_seed(other) and other.has(stage):
+        for other in readable(self.folder.parent):
+            if other.name != self.name and self.same_but_seed(other) and other.has(stage):
                 found.append(other)
         return found
 
