@@ -31,8 +31,8 @@ PLACES = {  # place in an encoder -> (module, which side of it)
 }
 
 
-Widths = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
 READOUT = "readout"  # the site of the network's own read-out: what its sequence pooling averages
+Widths = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
 
 
 class Layer(NamedTuple):

@@ -14,9 +14,7 @@ class Recipe:
     """AdamW; the learning rate rises along a line, falls along a cosine to `final_lr` and stays there for a while."""
 
     epochs: PositiveFloat = 40  # with warm-up and cool-down
-    batch: PositiveInt = (
-        128  # images a step, of all processes together; the last, smaller batch of an epoch is left out
-    )
+    batch: PositiveInt = 128  # images a step, of all processes together; the last, smaller one of an epoch is left out
     lr: PositiveFloat = 2e-3  # at the end of the warm-up
     first_lr: NonNegativeFloat = 0.0  # before the first step
     final_lr: NonNegativeFloat = 1e-5
