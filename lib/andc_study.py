@@ -17,11 +17,14 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from lib import andc, baselines, masked, train
 from lib.cct import CCT
+from lib.checked import Parts, checked
 from lib.data import ImageSet
 from lib.deadline import Deadline
 from lib.files import Journal
@@ -34,23 +37,19 @@ SCORED = ("magnitude", "activation", "gradient")
 METHODS = ("andc", *DRAWN, *SCORED)
 
 
-@dataclasses.dataclass(frozen=True)
+@checked
 class Recipe:
     """Which masks are tried and how the masked networks are retrained."""
 
-    thresholds: tuple[float, ...] = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.9)
-    few_thresholds: tuple[float, ...] = (0.2, 0.3, 0.4, 0.5, 0.6)  # where layers are pruned alone, and for readings
-    retrained_thresholds: tuple[float, ...] = (0.3, 0.4, 0.5, 0.9)
-    draws: int = 3  # of each random baseline, over all layers and encoders without retraining; else one
-    sweep_images: int = 0  # test images, as many of each label, for regime "none"; 0: all, as in the others
-    score_images: int = 2500  # training images for the baselines that need activations or gradients
-    retraining_images: int = 0  # training images of an epoch of retraining; 0: all
-    retraining_epochs: int = 1
-    retraining_lr: float = 0.3  # in units of the training's peak learning rate; a cosine from there to its last
-
-    def __post_init__(self):
-        for name in ("thresholds", "few_thresholds", "retrained_thresholds"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+    thresholds: Parts = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.9)
+    few_thresholds: Parts = (0.2, 0.3, 0.4, 0.5, 0.6)  # where layers are pruned alone, and for readings
+    retrained_thresholds: Parts = (0.3, 0.4, 0.5, 0.9)
+    draws: PositiveInt = 3  # of each random baseline, over all layers and encoders without retraining; else one
+    sweep_images: NonNegativeInt = 0  # test images, as many of each label, for regime "none"; 0: all, as in the others
+    score_images: NonNegativeInt = 2500  # training images for the baselines that need activations or gradients
+    retraining_images: NonNegativeInt = 0  # training images of an epoch of retraining; 0: all
+    retraining_epochs: PositiveInt = 1
+    retraining_lr: PositiveFloat = 0.3  # in units of the training's peak learning rate; a cosine from there to its last
 
 
 def row(regime, layers, threshold, method, draw=0, encoder=0, reading="diagonal") -> dict:
@@ -84,16 +83,12 @@ def cells(recipe: Recipe, depth: int) -> Iterator[dict]:
             yield row(regime, "ff", threshold, method)
 
 
-@dataclasses.dataclass(frozen=True)
+@checked
 class ScratchRecipe:
     """Which masks are trained from scratch; each costs as much as the network itself."""
 
-    thresholds: tuple[float, ...] = ()
-    methods: tuple[str, ...] = ("andc", "permuted", "magnitude")
-
-    def __post_init__(self):
-        object.__setattr__(self, "thresholds", tuple(self.thresholds))
-        object.__setattr__(self, "methods", tuple(self.methods))
+    thresholds: Parts = ()
+    methods: Annotated[tuple[Literal[METHODS], ...], Field(strict=False)] = ("andc", "permuted", "magnitude")
 
     def cells(self) -> list[dict]:
         """The keys of its rows."""

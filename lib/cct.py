@@ -12,14 +12,15 @@ Shapes use B images, T tokens, N nodes (the width of a site), H heads, K labels.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lib.checked import Part, checked
 from lib.sites import Site, record
 
 PLACES = {  # place in an encoder -> (module, which side of it)
@@ -32,6 +33,7 @@ PLACES = {  # place in an encoder -> (module, which side of it)
 
 
 READOUT = "readout"  # the site of the network's own read-out: what its sequence pooling averages
+Widths = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
 
 
 class Layer(NamedTuple):
@@ -42,29 +44,30 @@ class Layer(NamedTuple):
     outputs: str | None
 
 
-@dataclass(frozen=True)
+@checked
 class Config:
     """What defines a CCT. The defaults are CCT-7/3x1 at 32 pixels."""
 
-    classes: int = 100
-    image_size: int = 32  # pixels
-    width: int = 256
-    depth: int = 7
-    heads: int = 4
-    ff_width: int = 512
-    stem_widths: tuple[int, ...] = (256,)  # output channels of each convolution of the stem; the last is `width`
-    kernel: int = 3
-    stride: int = 1
-    padding: int = 1
-    attention_dropout: float = 0.1
-    drop_path: float = 0.1  # stochastic depth of the last encoder; grows linearly from 0 at the first
+    classes: PositiveInt = 100
+    image_size: PositiveInt = 32  # pixels
+    width: PositiveInt = 256
+    depth: PositiveInt = 7
+    heads: PositiveInt = 4
+    ff_width: PositiveInt = 512
+    stem_widths: Widths = (256,)  # output channels of each convolution of the stem; the last is `width`
+    kernel: PositiveInt = 3
+    stride: PositiveInt = 1
+    padding: NonNegativeInt = 1
+    attention_dropout: Part = 0.1
+    drop_path: Part = 0.1  # stochastic depth of the last encoder; grows linearly from 0 at the first
 
     def __post_init__(self):
-        object.__setattr__(self, "stem_widths", tuple(self.stem_widths))
         if not self.stem_widths or self.stem_widths[-1] != self.width:
             raise ValueError(f"stem_widths must end with the width {self.width}, got {self.stem_widths}")
         if self.width % self.heads:
             raise ValueError(f"the width must be a multiple of the number of heads, got {self.width} and {self.heads}")
+        if self.grid < 1:
+            raise ValueError(f"the stem must leave at least one token of an image of {self.image_size} pixels")
 
     @property
     def grid(self) -> int:

@@ -33,8 +33,8 @@ def resume(path: Path, identity: str, parts: Parts) -> dict:
     tensors, metadata = files.read_tensors(path)
     if metadata.get("identity") != identity:
         raise ValueError(
-            f"{path} is the checkpoint of another training ({metadata.get('identity')}), not of this one ({identity});"
-            " move it away to start anew"
+            f"{path} is the checkpoint of another training ({metadata.get('identity')}), not of this one ({identity}):"
+            " configuration, data or code differ; move it away to start anew"
         )
     for part, thing in parts.items():
         own = {name.removeprefix(f"{part}/"): t for name, t in tensors.items() if name.startswith(f"{part}/")}

@@ -1,11 +1,13 @@
 """Filters of a convolutional network, block by block, under the measures and controls of a transformer's nodes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from pydantic import PositiveFloat, PositiveInt
 
 from lib import adapt, controls, snp
+from lib.checked import checked
 from lib.cnn import CNN
 from lib.data import ImageSet
 from lib.probes import ProbeRecipe
@@ -14,12 +16,12 @@ from lib.study import Study
 READOUTS = ("pooled", "flattened")
 
 
-@dataclass(frozen=True)
+@checked
 class Recipe:
     """How the CNN beside a run is measured; it is trained, and its probes are, as the run's network is."""
 
-    flattened_lr: float = 1e-3  # of the flattened read-outs, which have a weight for each position
-    relabelled: int = 5  # repeats of the control
+    flattened_lr: PositiveFloat = 1e-3  # of the flattened read-outs, which have a weight for each position
+    relabelled: PositiveInt = 5  # repeats of the control
 
 
 def study(

@@ -3,27 +3,32 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from lib import heads, measure, snp, train
 from lib.cct import CCT
+from lib.checked import checked
 from lib.data import ImageSet
 from lib.probes import ProbeRecipe, train_probes
 from lib.progress import bar
 
+Repeats = Annotated[int, Field(ge=2)]  # of which a deviation is taken
 
-@dataclasses.dataclass(frozen=True)
+
+@checked
 class Recipe:
     """How much of everything random is drawn, and on how many training images experts are found."""
 
-    permutations: int = 1000
-    rotations: int = 100
-    regroupings: int = 50  # of the nodes into random groups, for accuracies
-    orders: int = 5  # in which nodes join a head
-    expert_images: int = 10_000  # training images; 0: all
-    control_probe_epochs: int = 1  # of the probes on the untrained network and on shuffled labels
+    permutations: Repeats = 1000
+    rotations: Repeats = 100
+    regroupings: Repeats = 50  # of the nodes into random groups, for accuracies
+    orders: PositiveInt = 5  # in which nodes join a head
+    expert_images: NonNegativeInt = 10_000  # training images; 0: all
+    control_probe_epochs: PositiveInt = 1  # of the probes on the untrained network and on shuffled labels
 
 
 class Study:

@@ -6,10 +6,13 @@ many steps at once. Both happen on the CPU and wait for no device; `lib.augment`
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
 from torch import Tensor
+
+from lib.checked import added, checked
 
 COLOURS = (
     "AutoContrast", "Equalize", "Invert", "Posterize", "Solarize", "SolarizeAdd", "Color", "Contrast", "Brightness",
@@ -23,7 +26,7 @@ TRIES = 10  # to find a rectangle that fits into the image
 CROP_COLUMNS, ERASE_COLUMNS = 2 * TRIES + 2, 2 * TRIES + 4  # of random numbers
 
 
-@dataclass(frozen=True)
+@checked
 class Augmentation:
     """What is done to training images; the defaults move and mirror them, and nothing else.
 
@@ -31,24 +34,16 @@ class Augmentation:
     (huggingface/pytorch-image-models, timm/data/auto_augment.py), which the reference's recipe uses.
     """
 
-    shift: int = 4  # pixels, up to which an image is moved in each direction, its border reflected
+    shift: NonNegativeInt = 4  # pixels, up to which an image is moved in each direction, its border reflected
     flip: bool = True  # mirror half of the images
-    crop_scale: float = 1.0  # smallest share of the area that RandomResizedCrop keeps; 1: no crop
-    operations: int = 0  # of RandAugment, drawn for each image and each applied with probability 1/2
-    magnitude: float = 9  # of the operations, 0 to 10
-    magnitude_std: float = 0.5
-    erase: float = 0.0  # share of images in which a rectangle becomes noise
-    mixup: float = 0.0  # alpha of the Beta distribution of the shares in which two images are mixed; 0: no MixUp
-    cutmix: float = 0.0  # the same for the share of area pasted from another image
-    mixed: float = 1.0  # share of the batches that are mixed, where mixup or cutmix is on
-
-    def __post_init__(self):
-        for name, low, high in (("crop_scale", 0.01, 1), ("magnitude", 0, LARGEST), ("erase", 0, 1), ("mixed", 0, 1)):
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must lie in {low} to {high}, got {getattr(self, name)}")
-        for name in ("shift", "operations", "magnitude_std", "mixup", "cutmix"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+    crop_scale: Annotated[float, Field(ge=0.01, le=1)] = 1.0  # smallest share of the area that a crop keeps; 1: no crop
+    operations: NonNegativeInt = 0  # of RandAugment, drawn for each image and each applied with probability 1/2
+    magnitude: Annotated[float, Field(ge=0, le=LARGEST)] = 9  # of the operations
+    magnitude_std: NonNegativeFloat = 0.5
+    erase: Annotated[float, Field(ge=0, le=1)] = 0.0  # share of images in which a rectangle becomes noise
+    mixup: NonNegativeFloat = 0.0  # alpha of the Beta distribution of the shares in which two images mix; 0: no MixUp
+    cutmix: NonNegativeFloat = 0.0  # the same for the share of area pasted from another image
+    mixed: Annotated[float, Field(ge=0, le=1)] = added(1.0)  # share of the batches that are mixed, if any are
 
     @property
     def mixes(self) -> bool:

@@ -9,34 +9,36 @@ site's activations exist; the sum of memory is that of one site.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib import checkpoint as checkpoints
 from lib import parallel
 from lib.augment import shift_and_flip
+from lib.checked import checked
 from lib.data import ImageSet, normalise
 from lib.deadline import Deadline
 from lib.errors import OutOfTime
+from lib.identity import training_identity
 from lib.progress import bar
 from lib.seeds import seed_for
 from lib.sites import record
 
 
-@dataclass(frozen=True)
+@checked
 class ProbeRecipe:
     """How probes are trained: AdamW with a cosine down to zero."""
 
-    epochs: int = 5
-    batch: int = 250
-    lr: float = 5e-3
-    weight_decay: float = 1e-2
-    shift: int = 4  # pixels
+    epochs: PositiveInt = 5
+    batch: PositiveInt = 250
+    lr: PositiveFloat = 5e-3
+    weight_decay: NonNegativeFloat = 1e-2
+    shift: NonNegativeInt = 4  # pixels
     flip: bool = True
 
 
@@ -72,13 +74,15 @@ def train_probes(
     seed: int = 0,
     checkpoint: Path | None = None,
     deadline: Deadline | None = None,
+    identity: str | None = None,
 ) -> tuple[dict[str, Probe], list[dict]]:
     """Train a probe at each site of a frozen network; returns them with their curve: one row an epoch and site.
 
     The processes of a group (`lib.parallel`) share out each batch and add up their gradients.
 
     `checkpoint` names a file that is written at the end of each epoch, from which a later call goes on. ValueError for
-    fewer images than a batch or the checkpoint of another training, OutOfTime before a deadline comes.
+    fewer images than a batch or the checkpoint of another training, which is told by its `identity` (default: recipe,
+    seed, sites, name and size of the image set); OutOfTime before a deadline comes.
     """
     device = next(network.parameters()).device
     network.eval().requires_grad_(False)
@@ -103,7 +107,7 @@ def train_probes(
         sums[site] += share * torch.stack([loss.detach(), (fields.detach().argmax(1) == target).float().mean()])
 
     state = {"epoch": 0, "curve": [], "schedule": schedule.state_dict()}
-    identity = f"{recipe} seed={seed} sites={','.join(probes)} data={images.name}/{images.split}[{len(images)}]"
+    identity = identity or training_identity(recipe, seed, images, sites=list(probes))
     together = nn.ModuleList(probes.values())
     if checkpoint and checkpoint.exists():
         state = checkpoints.resume(checkpoint, identity, {"probes": together, "optimiser": optimiser})

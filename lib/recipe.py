@@ -1,13 +1,19 @@
 """How a network is trained: the numbers, and the learning rate that follows from them."""
 
 import math
-from dataclasses import asdict, dataclass, field
-from typing import Literal
+from dataclasses import asdict, field
+from typing import Annotated, Literal
 
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from lib.checked import Part, added, checked
 from lib.policy import Augmentation
 
+Stage = Annotated[tuple[PositiveFloat, PositiveInt], Field(strict=False)]
+Stages = Annotated[tuple[Stage, ...], Field(strict=False)]
 
-@dataclass(frozen=True)
+
+@checked
 class Recipe:
     """The learning rate rises along a line, falls along a cosine or a line to `final_lr` and stays there for a while.
 
@@ -16,22 +22,31 @@ class Recipe:
     then as 8 x 8, then as it is. The idea is that of progressive resizing, applied to tokens.
     """
 
-    epochs: float = 40  # with warm-up and cool-down
-    batch: int = 128  # images a step, of all processes together; the last, smaller batch of an epoch is left out
-    lr: float = 2e-3  # at the end of the warm-up
-    first_lr: float = 0.0  # before the first step
-    final_lr: float = 1e-5
-    warmup_epochs: float = 2
-    cooldown_epochs: float = 0
-    weight_decay: float = 0.05  # of matrices, kernels and the positional embedding only
-    label_smoothing: float = 0.1
+    epochs: PositiveFloat = 40  # with warm-up and cool-down
+    batch: PositiveInt = 128  # images a step, of all processes together; the last, smaller one of an epoch is left out
+    lr: PositiveFloat = 2e-3  # at the end of the warm-up
+    first_lr: NonNegativeFloat = 0.0  # before the first step
+    final_lr: NonNegativeFloat = 1e-5
+    warmup_epochs: NonNegativeFloat = 2
+    cooldown_epochs: NonNegativeFloat = 0
+    weight_decay: NonNegativeFloat = 0.05  # of matrices, kernels and the positional embedding only
+    label_smoothing: Part = 0.1
     augmentation: Augmentation = field(default_factory=Augmentation)
-    schedule: Literal["cosine", "linear"] = "cosine"
-    optimiser: Literal["adamw", "muon"] = "adamw"  # muon: for the encoders' matrices; AdamW for the rest
-    clip: float = 0.0  # largest norm of the gradient; 0: any
-    average: float = 0.0  # decay of the exponential average of the weights that is evaluated and stored; 0: none
-    precision: Literal["auto", "bf16", "fp32"] = "auto"  # of matrix products; auto: bf16 on a GPU, fp32 on a CPU
-    token_stages: tuple[tuple[float, int], ...] = ()
+    schedule: Literal["cosine", "linear"] = added("cosine")
+    optimiser: Literal["adamw", "muon"] = added("adamw")  # muon: for the encoders' matrices; AdamW for the rest
+    clip: NonNegativeFloat = added(0.0)  # largest norm of the gradient; 0: any
+    average: Part = added(0.0)  # decay of the exponential average of the weights that is evaluated and stored; 0: none
+    precision: Literal["auto", "bf16", "fp32"] = added("auto")  # of products; auto: bf16 on a GPU, fp32 on a CPU
+    token_stages: Stages = added(())
+
+    def __post_init__(self):
+        if self.warmup_epochs + self.cooldown_epochs > self.epochs:
+            raise ValueError(
+                "warmup_epochs and cooldown_epochs must fit into epochs, got"
+                f" {self.warmup_epochs:g} + {self.cooldown_epochs:g} and {self.epochs:g}"
+            )
+        if (staged := sum(epochs for epochs, _ in self.token_stages)) > self.epochs:
+            raise ValueError(f"the epochs of token_stages must fit into epochs, got {staged:g} and {self.epochs:g}")
 
     def token_factor(self, step: int, steps: int) -> int:
         """By which factor the sides of the token grid are reduced in a step."""
@@ -41,6 +56,11 @@ class Recipe:
             if step < round(end * steps / self.epochs):
                 return factor
         return 1
+
+    @property
+    def last_token_factor(self) -> int:
+        """That of the last step."""
+        return self.token_factor(2**40 - 1, 2**40)
 
     def differences(self) -> str:
         """What differs from the default recipe, as text: "epochs=20, lr=0.0015, ..."."""

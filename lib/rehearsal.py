@@ -31,10 +31,18 @@ class Rehearsal(Run):
 
 def shorten(definition: Definition) -> Definition:
     """The same definition with a few steps of everything."""
-    training = dataclasses.replace(definition.training, epochs=2, batch=20, warmup_epochs=0.5)
+    cooldown = min(0.5, definition.training.cooldown_epochs)
+    stages = definition.training.token_stages
     return dataclasses.replace(
         definition,
-        training=dataclasses.replace(training, cooldown_epochs=min(0.5, training.cooldown_epochs)),
+        training=dataclasses.replace(
+            definition.training,
+            epochs=2,
+            batch=20,
+            warmup_epochs=0.5,
+            cooldown_epochs=cooldown,
+            token_stages=tuple((1 / len(stages), factor) for _, factor in stages),
+        ),
         probes=dataclasses.replace(definition.probes, epochs=1, batch=20),
         heads=dataclasses.replace(
             definition.heads, permutations=20, rotations=2, regroupings=2, orders=1, expert_images=50

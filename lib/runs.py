@@ -9,7 +9,6 @@ configuration, version of the stage's code, and the results it builds on.
 """
 
 import dataclasses
-import hashlib
 import json
 import os
 import sys
@@ -22,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lib import cct, data, files, measure, parallel
+from lib import cct, data, files, identity, measure, parallel
 from lib.deadline import Deadline
 from lib.definition import Definition
 from lib.errors import StaleRun, unknown
@@ -38,6 +37,17 @@ PUBLISHED = ROOT / "runs"
 def known() -> list[str]:
     """Names of the runs that are defined."""
     return sorted(p.parent.name for p in PUBLISHED.glob("*/config.toml"))
+
+
+def readable(folder: Path | None = None) -> list["Run"]:
+    """All defined runs, with results in `folder`; one whose configuration cannot be read is named and left out."""
+    found = []
+    for name in known():
+        try:
+            found.append(Run(name, compute=False, folder=folder and folder / name))
+        except ValueError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    return found
 
 
 def load(name: str, needed: Iterable[str] | None = None) -> "Run":
@@ -154,9 +164,8 @@ class Run(Sited):
         """This run, and the runs that differ from it in nothing but the seed and have this stage's result."""
         self.require(stage)
         found = [self]
-        others = (name for name in known() if name != self.name)
-        for other in (Run(name, compute=False, folder=self.folder.parent / name) for name in others):
-            if self.same_but_seed(other) and other.has(stage):
+        for other in readable(self.folder.parent):
+            if other.name != self.name and self.same_but_seed(other) and other.has(stage):
                 found.append(other)
         return found
 
@@ -245,11 +254,14 @@ class Run(Sited):
         return None
 
     def inputs(self, stage: str) -> str:
-        """Hash over everything that a stage's result depends on."""
-        about = STAGES[stage]
-        upstream = [self.record["stages"][u]["files"] for u in about.upstream]
-        text = [stage, about.version, repr(about.uses(self.definition)), upstream]
-        return hashlib.sha256(json.dumps(text).encode()).hexdigest()
+        """Hash over everything that a stage's result depends on: its code, configuration and upstream files."""
+        about, configuration = STAGES[stage], identity.resolved(self.definition)
+        return identity.digest(
+            stage=stage,
+            version=about.version,
+            configuration={name: configuration[name] for name in about.uses if name in configuration},
+            upstream={name: self.record["stages"][name]["files"] for name in about.upstream},
+        )
 
     def _make(self, stage: str):
         inputs, started = self.inputs(stage), time.monotonic()

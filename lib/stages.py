@@ -55,6 +55,7 @@ def train_network(run) -> Made:
         device=run.device,
         deadline=run.deadline,
         compiled=run.compiled,
+        identity=run.inputs("train"),
     )
     written = files.write_parts(run.folder / "network.safetensors", network.state_dict())
     files.write_table(run.folder / "training.csv", pd.DataFrame(curve))
@@ -89,7 +90,7 @@ def train_probes(run) -> Made:
     d = run.definition
     checkpoint = run.folder / ".probes.safetensors"
     trained, curve = probes.train_probes(
-        run.network(), run.sites, run.images("train"), d.probes, d.seed, checkpoint, run.deadline
+        run.network(), run.sites, run.images("train"), d.probes, d.seed, checkpoint, run.deadline, run.inputs("probes")
     )
     tensors = {f"{s}/{name}": t for s, probe in trained.items() for name, t in probe.state_dict().items()}
     files.write_tensors(run.folder / "probes.safetensors", tensors)
@@ -190,7 +191,14 @@ def train_cnn(run) -> Made:
         return cnn.CNN(len(images.label_names))
 
     network, curve = train.train(
-        build, d.training, images, d.seed, checkpoint, device=run.device, deadline=run.deadline
+        build,
+        d.training,
+        images,
+        d.seed,
+        checkpoint,
+        device=run.device,
+        deadline=run.deadline,
+        identity=run.inputs("cnn"),
     )
     untrained = cnn.settled(train.initialised(build, d.seed), images.balanced(1000)).to(run.device)
     files.write_table(run.folder / "cnn.csv", filters.table(network, untrained, images, test, d.probes, d.cnn, d.seed))

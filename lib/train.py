@@ -19,6 +19,7 @@ from lib.data import ImageSet, batches
 from lib.deadline import Deadline
 from lib.errors import OutOfTime
 from lib.feed import Feed
+from lib.identity import training_identity
 from lib.learner import Learner
 from lib.progress import bar
 from lib.recipe import Recipe
@@ -37,13 +38,15 @@ def train(
     device: str | torch.device = "cpu",
     deadline: Deadline | None = None,
     compiled: bool = False,
+    identity: str | None = None,
 ) -> tuple[nn.Module, list[dict]]:
     """Build a network and train it; returns it in evaluation mode, with its curve: one row an epoch.
 
     For `compiled`, precision on a GPU and several processes, see `lib.learner.Learner`.
 
     `checkpoint` names a file that is written every `interval` seconds and at the end of each epoch; if it is there,
-    training goes on from it. It is refused (ValueError) if it was written under another recipe, seed or image set.
+    training goes on from it. It is refused (ValueError) if it was written under another `identity`, which says whatever
+    the result depends on (default: recipe, seed, name and size of the image set).
     Raises OutOfTime, with a checkpoint written, before a deadline comes.
     """
     memory.keep()
@@ -51,7 +54,7 @@ def train(
     feed = Feed(images, recipe.augmentation, recipe.batch, seed, device)
     network = initialised(build, seed).to(device)
     learn = Learner(network, recipe, compiled)
-    identity = f"{recipe} seed={seed} data={images.name}/{images.split}[{len(images)}]"
+    identity = identity or training_identity(recipe, seed, images)
     state = {"step": 0, "seconds": 0.0, "curve": [], "loss": 0.0, "correct": 0.0}
     if checkpoint and checkpoint.exists():
         state = checkpoints.resume(checkpoint, identity, learn.parts)

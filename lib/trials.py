@@ -14,6 +14,7 @@ from lib.cct import CCT
 from lib.data import ImageSet
 from lib.deadline import Deadline
 from lib.definition import Definition
+from lib.identity import training_identity
 from lib.policy import Augmentation
 from lib.recipe import REFERENCE, Recipe
 
@@ -57,9 +58,16 @@ def rows(
     for name, recipe in recipes.items():
         checkpoint = folder / CHECKPOINT.format(kind, name)
         network, curve = train.train(
-            lambda: CCT(d.network), recipe, learnt, d.seed, checkpoint, device=device, deadline=deadline
+            lambda: CCT(d.network),
+            recipe,
+            learnt,
+            d.seed,
+            checkpoint,
+            device=device,
+            deadline=deadline,
+            identity=training_identity(recipe, d.seed, learnt, network=d.network),
         )
-        factor = recipe.token_factor(10**6 - 1, 10**6)  # a trial is judged with as many tokens as it ended with
+        factor = recipe.last_token_factor  # a trial is judged with as many tokens as it ended with
         logits = train.predict(network, held, token_factor=factor)
         found.append(
             {
