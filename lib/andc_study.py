@@ -24,12 +24,13 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from lib import andc, baselines, masked, train
 from lib.cct import CCT
-from lib.checked import Parts, checked
+from lib.checked import Parts, added, checked
 from lib.data import ImageSet
 from lib.deadline import Deadline
 from lib.files import Journal
 from lib.progress import bar
 from lib.recipe import Recipe as TrainingRecipe
+from lib.recipe import Stages
 
 KEY = ("regime", "layers", "encoder", "reading", "threshold", "method", "draw")
 DRAWN = ("permuted", "exchanged", "random")
@@ -50,6 +51,8 @@ class Recipe:
     retraining_images: NonNegativeInt = 0  # training images of an epoch of retraining; 0: all
     retraining_epochs: PositiveInt = 1
     retraining_lr: PositiveFloat = 0.3  # in units of the training's peak learning rate; a cosine from there to its last
+    retraining_token_stages: Stages = added(())  # as the training's, of these epochs
+    precision: Literal["fp32", "bf16"] = added("fp32")  # in which networks of regime "none" are tested
 
 
 def row(regime, layers, threshold, method, draw=0, encoder=0, reading="diagonal") -> dict:
@@ -146,8 +149,11 @@ class Study:
     def measure(self, key: dict) -> dict:
         """Test accuracy of the network masked as `key` says, and the share of weights that the pruned layers keep."""
         masks = self.masks(key)
-        images = self.sweep_images if key["regime"] == "none" else self.test_images
-        logits = train.predict(self.trained(key, masks), images)
+        untrained = key["regime"] == "none"
+        images = self.sweep_images if untrained else self.test_images
+        logits = train.predict(
+            self.trained(key, masks), images, precision=self.recipe.precision if untrained else "fp32"
+        )
         top1, top5 = (train.accuracy(logits, images.labels, k) for k in (1, 5))
         kept = sum(int(m.sum()) for m in masks.values()) / max(1, sum(m.size for m in masks.values()))
         found = {"kept": kept if masks else 1.0, "top1": top1, "top5": top5, "images": len(images)}
@@ -172,6 +178,7 @@ class Study:
             warmup_epochs=0,
             cooldown_epochs=0,
             lr=self.training.lr * self.recipe.retraining_lr,
+            token_stages=self.recipe.retraining_token_stages,
         )
         images = self.train_images.balanced(self.recipe.retraining_images, self.seed)
         return masked.retrain(

@@ -3,18 +3,19 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from lib import heads, measure, snp, train
-from lib.cct import CCT
-from lib.checked import checked
-from lib.data import ImageSet
+from lib.cct import CCT, Encoder
+from lib.checked import added, checked
+from lib.data import ImageSet, batches
 from lib.probes import ProbeRecipe, train_probes
 from lib.progress import bar
+from lib.sites import Site, record
 
 Repeats = Annotated[int, Field(ge=2)]  # of which a deviation is taken
 
@@ -29,6 +30,7 @@ class Recipe:
     orders: PositiveInt = 5  # in which nodes join a head
     expert_images: NonNegativeInt = 10_000  # training images; 0: all
     control_probe_epochs: PositiveInt = 1  # of the probes on the untrained network and on shuffled labels
+    precision: Literal["fp32", "bf16"] = added("fp32")  # in which the network runs without each of its heads
 
 
 class Study:
@@ -67,7 +69,7 @@ class Study:
         images that the probe gets right with this head alone; expert: the best head on training images; damage: by how
         much the network's test accuracy falls for this label when the head is removed.
         """
-        rows, damage = [], self.damage()
+        rows, lost = [], damage(self.network, self.test_images, self.recipe.precision)
         for e, site in enumerate(self.sites):
             counts = heads.diagonal_counts(snp.node_fields(self.means[site], self.weights[site]), self.heads)
             share = heads.shares(counts.astype(float))
@@ -84,7 +86,7 @@ class Study:
                         "train_accuracy": alone["train"][h, i],
                         "accuracy": alone["test"][h, i],
                         "expert": int(expert[i] == h),
-                        "damage": damage[e, h, i],
+                        "damage": lost[e, h, i],
                     }
                 )
         return rows
@@ -180,20 +182,6 @@ class Study:
         values, labels = self.seen[split]
         return train.label_accuracy(values[site][:, nodes] @ self.weights[site][:, nodes].T, labels)
 
-    def damage(self) -> np.ndarray:
-        """Fall of the network's test accuracy for each label when a head is removed, (encoders, heads, K)."""
-        whole = self._label_accuracy(self.network)
-        found = np.zeros((len(self.sites), self.heads, len(whole)))
-        progress = bar(found[..., 0].size, "removed heads")
-        for e, h in np.ndindex(found.shape[:2]):
-            found[e, h] = whole - self._label_accuracy(without_head(self.network, e, h))
-            progress.update()
-        progress.close()
-        return found
-
-    def _label_accuracy(self, network: CCT) -> np.ndarray:
-        return train.label_accuracy(train.predict(network, self.test_images), self.test_images.labels)
-
     def controls(self) -> dict[str, tuple[dict, dict]]:
         """Class means and weights by site, of the untrained network and of probes trained on shuffled labels."""
         shuffled = np.random.default_rng(self.seed).permutation(self.train_images.labels)
@@ -226,13 +214,41 @@ class Study:
 
 
 @torch.no_grad()
-def without_head(network: CCT, encoder: int, head: int) -> CCT:
-    """A copy of the network in which the output projection of one encoder does not hear one head; both count from 0."""
-    network = copy.deepcopy(network)
-    weight = network.encoders[encoder].attention.projection.weight
+def damage(network: CCT, images: ImageSet, precision: str = "fp32") -> np.ndarray:
+    """Fall of the network's accuracy for each label when a head is removed, (encoders, heads, K).
+
+    What lies before an encoder is computed once for all removals in it.
+    """
+    places = {str(e): Site(f"encoders.{e}", "input") for e in range(len(network.encoders))}
+    removed = {(e, h): without_head(network, e, h) for e, h in np.ndindex(len(places), network.config.heads)}
+    found: dict[tuple | None, list] = {key: [] for key in (None, *removed)}
+    entering: dict[str, torch.Tensor] = {}
+    device = next(network.parameters()).device
+    network.eval()
+    progress = bar(len(images), "images without each head")
+    for x, _ in batches(images, device):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            with record(network, places, entering.__setitem__):
+                found[None].append(network(x).argmax(1))
+            for (e, h), encoder in removed.items():
+                found[e, h].append(network.behind(e + 1, encoder(entering[str(e)])).argmax(1))
+        progress.update(len(x))
+    progress.close()
+    labels, K = images.labels, network.config.classes
+    counts = np.bincount(labels, minlength=K)
+    right = {key: torch.cat(parts).cpu().numpy() == labels for key, parts in found.items()}
+    share = {key: np.bincount(labels, hits, K) / counts for key, hits in right.items()}
+    return np.stack([share[None] - share[key] for key in removed]).reshape(len(places), network.config.heads, K)
+
+
+@torch.no_grad()
+def without_head(network: CCT, encoder: int, head: int) -> Encoder:
+    """A copy of an encoder whose output projection does not hear one head; both count from 0."""
+    changed = copy.deepcopy(network.encoders[encoder])
+    weight = changed.attention.projection.weight
     size = weight.shape[1] // network.config.heads
     weight[:, head * size : (head + 1) * size] = 0
-    return network
+    return changed
 
 
 def _test(

@@ -1,13 +1,13 @@
 """One forward pass over the images gives the class means of every node of every site, and the probes' accuracies."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib import parallel
+from lib import memory, parallel
 from lib.data import ImageSet, batches
 from lib.errors import unknown
 from lib.probes import Probe
@@ -30,7 +30,6 @@ class Measured:
         return float((self.label_accuracy[site] * self.counts).sum() / self.counts.sum())
 
 
-@torch.no_grad()
 def measure(
     network: nn.Module, probes: Mapping[str, Probe], images: ImageSet, silencing: str = "readout", batch: int = 250
 ) -> Measured:
@@ -42,12 +41,31 @@ def measure(
     Accuracies are those of the whole probe in both cases. Raises ValueError for a class without images, another
     silencing, or activations that are not finite.
     """
-    if silencing not in SILENCING:
-        raise unknown("silencing convention", silencing, SILENCING)
+    return measure_each(network, probes, images, (silencing,), batch)[silencing]
+
+
+@torch.no_grad()
+def measure_each(
+    network: nn.Module,
+    probes: Mapping[str, Probe],
+    images: ImageSet,
+    silencings: Iterable[str] = SILENCING,
+    batch: int = 250,
+) -> dict[str, Measured]:
+    """`measure` by several conventions of silencing, from the same forward pass."""
+    memory.keep()
+    silencings = tuple(silencings)
+    for silencing in silencings:
+        if silencing not in SILENCING:
+            raise unknown("silencing convention", silencing, SILENCING)
     images.require_every_class()
     device = next(network.parameters()).device
     K = len(images.label_names)
-    sums = {s: torch.zeros(probe.weight.shape, device=device, dtype=torch.float64) for s, probe in probes.items()}
+    sums = {
+        (silencing, s): torch.zeros(probe.weight.shape, device=device, dtype=torch.float64)
+        for silencing in silencings
+        for s, probe in probes.items()
+    }
     correct = {s: torch.zeros(K, device=device) for s in probes}
     target = indicator = torch.empty(0)  # of the current batch: labels (B,), and which image has which (K, B)
 
@@ -55,9 +73,8 @@ def measure(
         pooled = probes[site].pool(h)
         right = (pooled @ probes[site].weight.T).argmax(1) == target
         correct[site] += indicator @ right.float()
-        if silencing == "input":
-            pooled = probes[site].pool_alone(h)
-        sums[site] += indicator @ pooled
+        for silencing in silencings:
+            sums[silencing, site] += indicator @ (pooled if silencing == "readout" else probes[site].pool_alone(h))
 
     network.eval()
     progress = bar(len(images), f"{images.split} images")
@@ -71,10 +88,11 @@ def measure(
 
     counts = np.bincount(images.labels, minlength=K)
     means = {s: (total.cpu().numpy() / counts[:, None]).astype(np.float32) for s, total in sums.items()}
-    for site, m in means.items():
+    for (_, site), m in means.items():
         if not np.isfinite(m).all():
             raise ValueError(f"the activations at site {site} are not finite: check the network's weights and inputs")
-    return Measured(means, {s: c.cpu().numpy() / counts.astype(np.float32) for s, c in correct.items()}, counts)
+    accuracy = {s: c.cpu().numpy() / counts.astype(np.float32) for s, c in correct.items()}
+    return {each: Measured({s: means[each, s] for s in probes}, accuracy, counts) for each in silencings}
 
 
 @torch.no_grad()

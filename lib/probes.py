@@ -10,6 +10,7 @@ site's activations exist; the sum of memory is that of one site.
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib import checkpoint as checkpoints
-from lib import parallel
+from lib import memory, parallel
 from lib.augment import shift_and_flip
-from lib.checked import checked
+from lib.checked import added, checked
 from lib.data import ImageSet, normalise
 from lib.deadline import Deadline
 from lib.errors import OutOfTime
@@ -40,6 +41,7 @@ class ProbeRecipe:
     weight_decay: NonNegativeFloat = 1e-2
     shift: NonNegativeInt = 4  # pixels
     flip: bool = True
+    precision: Literal["fp32", "bf16"] = added("fp32")  # of the frozen network; probes are trained in float32
 
 
 class Probe(nn.Module):
@@ -84,6 +86,7 @@ def train_probes(
     fewer images than a batch or the checkpoint of another training, which is told by its `identity` (default: recipe,
     seed, sites, name and size of the image set); OutOfTime before a deadline comes.
     """
+    memory.keep()
     device = next(network.parameters()).device
     network.eval().requires_grad_(False)
     with torch.random.fork_rng():
@@ -100,8 +103,8 @@ def train_probes(
     target = labels[:0]
 
     def learn(site: str, h: Tensor):
-        with torch.enable_grad():
-            fields = probes[site](h)
+        with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+            fields = probes[site](h.float())
             loss = F.cross_entropy(fields, target)
             (loss * share).backward()
         sums[site] += share * torch.stack([loss.detach(), (fields.detach().argmax(1) == target).float().mean()])
@@ -128,7 +131,8 @@ def train_probes(
                 optimiser.zero_grad()
                 batch = shift_and_flip(pixels[chosen], recipe.shift, recipe.flip)[mine]
                 target = target[mine]
-                network(normalise(batch, images.mean, images.std))
+                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                    network(normalise(batch, images.mean, images.std))
                 _share(parameters)
                 optimiser.step()
                 schedule.step()

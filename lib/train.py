@@ -108,11 +108,16 @@ def _row(epoch: int, lr: float, means: torch.Tensor, seconds: float) -> dict:
 
 
 @torch.no_grad()
-def predict(network: nn.Module, images: ImageSet, batch: int = 250, **how) -> np.ndarray:
-    """Logits of every image, float32 (N, K), in the order of the set; `how` goes to the network's forward pass."""
+def predict(network: nn.Module, images: ImageSet, batch: int = 250, precision: str = "fp32", **how) -> np.ndarray:
+    """Logits of every image, float32 (N, K), in the order of the set; `how` goes to the network's forward pass.
+
+    precision: of the products of matrices, "fp32" or "bf16".
+    """
+    memory.keep()
     device = next(network.parameters()).device
     network.eval()
-    return torch.cat([network(x, **how).cpu() for x, _ in batches(images, device, batch)]).float().numpy()
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return torch.cat([network(x, **how).cpu() for x, _ in batches(images, device, batch)]).float().numpy()
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray, top: int = 1) -> float:
