@@ -179,7 +179,12 @@ def try_recipes(run) -> Made:
 
 
 def _try(run, kind: str, recipes: dict[str, Recipe]) -> list[dict]:
-    return trials.rows(kind, recipes, run.definition, run.images("train"), run.folder, run.device, run.deadline)
+    images = run.images("train")
+    try:
+        parts = images, run.images("validation")
+    except ValueError:  # the set has no such split
+        parts = trials.hold_out(images)
+    return trials.rows(kind, recipes, run.definition, *parts, run.folder, run.device, run.deadline)
 
 
 def train_cnn(run) -> Made:
