@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from conftest import tiny_config, tiny_images
-from lib import cct, heads, heads_study, measure, snp
+from lib import cct, heads, measure, snp
+from lib.experiments import heads as heads_study
 from lib.probes import Probe
 
 K = 12
