@@ -20,8 +20,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.checked import Part, checked
 from lib.sites import Site, record
+from lib.system.checked import Part, checked
 
 PLACES = {  # place in an encoder -> (module, which side of it)
     "mha": ("attention.projection", "input"),  # concatenated head outputs, before the output projection

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib import memory, parallel
 from lib.data import ImageSet, batches
-from lib.errors import unknown
 from lib.probes import Probe
-from lib.progress import bar
 from lib.sites import record
+from lib.system import memory, parallel
+from lib.system.errors import unknown
+from lib.system.progress import bar
 
 SILENCING = ("readout", "input")
 
@@ -35,7 +35,7 @@ def measure(
 ) -> Measured:
     """Class means and probe accuracies of all sites named by `probes`, from one forward pass over the images.
 
-    The processes of a group (`lib.parallel`) share out the images; each gets the result for all.
+    The processes of a group (`lib.system.parallel`) share out the images; each gets the result for all.
 
     silencing: "readout" takes the pooling weights from the intact input; "input" recomputes them from each node alone.
     Accuracies are those of the whole probe in both cases. Raises ValueError for a class without images, another

@@ -18,17 +18,17 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib import checkpoint as checkpoints
-from lib import memory, parallel
-from lib.augment import shift_and_flip
-from lib.checked import added, checked
 from lib.data import ImageSet, normalise
-from lib.deadline import Deadline
-from lib.errors import OutOfTime
-from lib.identity import training_identity
-from lib.progress import bar
-from lib.seeds import seed_for
+from lib.data.augment.apply import shift_and_flip
 from lib.sites import record
+from lib.system import memory, parallel
+from lib.system.checked import added, checked
+from lib.system.errors import OutOfTime
+from lib.system.identity import training_identity
+from lib.system.progress import bar
+from lib.system.seeds import seed_for
+from lib.training import checkpoint as checkpoints
+from lib.training.deadline import Deadline
 
 
 @checked
@@ -80,7 +80,7 @@ def train_probes(
 ) -> tuple[dict[str, Probe], list[dict]]:
     """Train a probe at each site of a frozen network; returns them with their curve: one row an epoch and site.
 
-    The processes of a group (`lib.parallel`) share out each batch and add up their gradients.
+    The processes of a group (`lib.system.parallel`) share out each batch and add up their gradients.
 
     `checkpoint` names a file that is written at the end of each epoch, from which a later call goes on. ValueError for
     fewer images than a batch or the checkpoint of another training, which is told by its `identity` (default: recipe,

@@ -5,8 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from conftest import tiny_config
-from lib import cct, vision  # noqa: F401  (vit_pytorch imports torchvision, which lib.vision makes importable)
+from lib import cct
 from lib.sites import record
+from lib.system import vision  # noqa: F401  (vit_pytorch imports torchvision, which this makes importable)
 
 from vit_pytorch.cct import CCT as PeerCCT  # isort: skip
 

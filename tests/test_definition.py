@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import tiny_config
-from lib import andc_study, cct, rehearsal, runs
-from lib.definition import Definition
+from lib import cct, runs
+from lib.experiments import pruning as andc_study
 from lib.probes import ProbeRecipe
-from lib.recipe import RECIPES, REFERENCE, Recipe
+from lib.recipes import RECIPES, REFERENCE, Recipe
+from lib.runs import rehearsal
+from lib.runs.definition import Definition
 
 NETWORK = "\n[network]\nclasses = 5\nwidth = 8\nheads = 2\nstem_widths = [8]\n"
 

@@ -11,21 +11,15 @@ import torch
 from PIL import Image
 
 from conftest import tiny_config, tiny_images
-from lib import (
-    cct,
-    charts,
-    data,
-    explore,
-    explore_heads,
-    explore_image,
-    head_charts,
-    heads,
-    layer_charts,
-    pruning_charts,
-    snp,
-)
-from lib.definition import Definition
+from lib import cct, charts, data, heads, snp
+from lib.charts import heads as head_charts
+from lib.charts import layers as layer_charts
+from lib.charts import pruning as pruning_charts
+from lib.explorers import heads as explore_heads
+from lib.explorers import image as explore_image
+from lib.explorers import nodes as explore
 from lib.probes import Probe
+from lib.runs.definition import Definition
 
 
 class FewNodes:

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from conftest import tiny_config, tiny_images
-from lib import cct, heads, heads_study, measure, snp, train
+from lib import cct, heads, measure, snp
+from lib.experiments import heads as heads_study
 from lib.probes import Probe
+from lib.training import loop as train
 
 K = 12
 

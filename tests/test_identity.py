@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import tiny_config, tiny_images
-from lib import identity
-from lib.definition import Definition
-from lib.pipeline import STAGES
 from lib.probes import ProbeRecipe
-from lib.recipe import Recipe
+from lib.recipes import Recipe
+from lib.runs.definition import Definition
+from lib.runs.pipeline import STAGES
+from lib.system import identity
 
 PART = [("epochs", float, field(default=2)), ("widths", tuple, field(default=(16, 32)))]
 ADDED = ("precision", str, field(default="auto", metadata={"as_before": "auto"}))

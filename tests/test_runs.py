@@ -9,10 +9,14 @@ import pytest
 import torch
 
 from conftest import tiny_images
-from lib import checkpoint, compare, compute, data, files, report, reproduce, runs, train
-from lib.deadline import Deadline
-from lib.errors import OutOfTime, StaleRun
-from lib.recipe import REFERENCE
+from lib import data, runs
+from lib.recipes import REFERENCE
+from lib.runs import compare, compute, report, reproduce
+from lib.system import files
+from lib.system.errors import OutOfTime, StaleRun
+from lib.training import checkpoint
+from lib.training import loop as train
+from lib.training.deadline import Deadline
 
 CONFIG = """
 data = "tiny"
@@ -53,7 +57,7 @@ methods = ["andc"]
 def folder(tmp_path, monkeypatch):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "config.toml").write_text(CONFIG)
-    monkeypatch.setattr(runs, "PUBLISHED", tmp_path)
+    monkeypatch.setattr(runs.run, "PUBLISHED", tmp_path)
     monkeypatch.delenv("MODUS_RUNS", raising=False)
     monkeypatch.setattr(data, "load", lambda name, split: tiny_images(split=split))
     return tmp_path / "tiny"

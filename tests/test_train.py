@@ -8,13 +8,16 @@ import pytest
 import torch
 
 from conftest import tiny_config, tiny_images
-from lib import cct, deadline, learner, train
-from lib import checkpoint as checkpoints
-from lib.errors import OutOfTime
-from lib.mixing import Targets
-from lib.policy import Augmentation
-from lib.recipe import REFERENCE, Recipe
-from lib.trials import hold_out
+from lib import cct
+from lib.data.augment.mixing import Targets
+from lib.data.augment.policy import Augmentation
+from lib.experiments.trials import hold_out
+from lib.recipes import REFERENCE, Recipe
+from lib.system.errors import OutOfTime
+from lib.training import checkpoint as checkpoints
+from lib.training import deadline
+from lib.training import loop as train
+from lib.training import step as learner
 
 RECIPE = Recipe(epochs=2, batch=10, warmup_epochs=0.5, lr=1e-2, augmentation=Augmentation(shift=1))
 MIXED = dataclasses.replace(
