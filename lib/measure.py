@@ -11,8 +11,8 @@ from lib.data import ImageSet, batches
 from lib.probes import Probe
 from lib.sites import record
 from lib.system import parallel
+from lib.system.device import bar
 from lib.system.errors import unknown
-from lib.system.progress import bar
 
 SILENCING = ("readout", "input")
 
