@@ -200,9 +200,12 @@ class CCT(nn.Module):
     def forward(self, images: Tensor, token_factor: int = 1) -> Tensor:
         """Logits (B, K). `token_factor` averages the grid of tokens by that factor along each side."""
         self._check(images)
-        x = coarsened(self.stem(images) + self.position, token_factor)
-        for encoder in self.encoders:
-            x = encoder(x)
+        return self.behind(0, coarsened(self.stem(images) + self.position, token_factor))
+
+    def behind(self, encoder: int, x: Tensor) -> Tensor:
+        """Logits (B, K) from what enters an encoder, (B, T, N); encoders count from 0."""
+        for block in self.encoders[encoder:]:
+            x = block(x)
         x = self.norm(x)  # (B, T, N)
         weights = self.pool(x).softmax(dim=1)  # sequence pooling, (B, T, 1)
         return self.classifier((weights * x).sum(1))

@@ -118,6 +118,7 @@ class ProbeRecipe:
     weight_decay: NonNegativeFloat = 1e-2
     shift: NonNegativeInt = 4  # pixels
     flip: bool = True
+    precision: Literal["fp32", "bf16"] = added("fp32")  # of the frozen network; probes are trained in float32
 
 
 @checked
@@ -130,6 +131,7 @@ class HeadsRecipe:
     orders: PositiveInt = 5  # in which nodes join a head
     expert_images: NonNegativeInt = 10_000  # training images; 0: all
     control_probe_epochs: PositiveInt = 1  # of the probes on the untrained network and on shuffled labels
+    precision: Literal["fp32", "bf16"] = added("fp32")  # in which the network runs without each of its heads
 
 
 @checked
@@ -145,6 +147,8 @@ class PruningRecipe:
     retraining_images: NonNegativeInt = 0  # training images of an epoch of retraining; 0: all
     retraining_epochs: PositiveInt = 1
     retraining_lr: PositiveFloat = 0.3  # in units of the training's peak learning rate; a cosine from there to its last
+    retraining_token_stages: Stages = added(())  # as the training's, of these epochs
+    precision: Literal["fp32", "bf16"] = added("fp32")  # in which networks of regime "none" are tested
     latency_batches: Counts = added((1, 256))
     latency_rounds: PositiveInt = added(15)  # of which the median is taken
 

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from lib import heads, measure, snp
-from lib.cct import CCT
-from lib.data import ImageSet
+from lib.cct import CCT, Encoder
+from lib.data import ImageSet, batches
 from lib.recipes import HeadsRecipe, ProbeRecipe
+from lib.sites import Site, record
 from lib.system.device import bar
 from lib.training import evaluate, loop
 from lib.training.probes import train_probes
@@ -52,7 +53,7 @@ class Study:
         images that the probe gets right with this head alone; expert: the best head on training images; damage: by how
         much the network's test accuracy falls for this label when the head is removed.
         """
-        rows, damage = [], self.damage()
+        rows, lost = [], damage(self.network, self.test_images, self.recipe.precision)
         for e, site in enumerate(self.sites):
             counts = heads.diagonal_counts(snp.node_fields(self.means[site], self.weights[site]), self.heads)
             share = heads.shares(counts.astype(float))
@@ -69,7 +70,7 @@ class Study:
                         "train_accuracy": alone["train"][h, i],
                         "accuracy": alone["test"][h, i],
                         "expert": int(expert[i] == h),
-                        "damage": damage[e, h, i],
+                        "damage": lost[e, h, i],
                     }
                 )
         return rows
@@ -165,20 +166,6 @@ class Study:
         values, labels = self.seen[split]
         return evaluate.label_accuracy(values[site][:, nodes] @ self.weights[site][:, nodes].T, labels)
 
-    def damage(self) -> np.ndarray:
-        """Fall of the network's test accuracy for each label when a head is removed, (encoders, heads, K)."""
-        whole = self._label_accuracy(self.network)
-        found = np.zeros((len(self.sites), self.heads, len(whole)))
-        progress = bar(found[..., 0].size, "removed heads")
-        for e, h in np.ndindex(found.shape[:2]):
-            found[e, h] = whole - self._label_accuracy(without_head(self.network, e, h))
-            progress.update()
-        progress.close()
-        return found
-
-    def _label_accuracy(self, network: CCT) -> np.ndarray:
-        return evaluate.label_accuracy(evaluate.predict(network, self.test_images), self.test_images.labels)
-
     def controls(self) -> dict[str, tuple[dict, dict]]:
         """Class means and weights by site, of the untrained network and of probes trained on shuffled labels."""
         shuffled = np.random.default_rng(self.seed).permutation(self.train_images.labels)
@@ -211,13 +198,41 @@ class Study:
 
 
 @torch.no_grad()
-def without_head(network: CCT, encoder: int, head: int) -> CCT:
-    """A copy of the network in which the output projection of one encoder does not hear one head; both count from 0."""
-    network = copy.deepcopy(network)
-    weight = network.encoders[encoder].attention.projection.weight
+def damage(network: CCT, images: ImageSet, precision: str = "fp32") -> np.ndarray:
+    """Fall of the network's accuracy for each label when a head is removed, (encoders, heads, K).
+
+    What lies before an encoder is computed once for all removals in it.
+    """
+    places = {str(e): Site(f"encoders.{e}", "input") for e in range(len(network.encoders))}
+    removed = {(e, h): without_head(network, e, h) for e, h in np.ndindex(len(places), network.config.heads)}
+    found: dict[tuple | None, list] = {key: [] for key in (None, *removed)}
+    entering: dict[str, torch.Tensor] = {}
+    device = next(network.parameters()).device
+    network.eval()
+    progress = bar(len(images), "images without each head")
+    for x, _ in batches(images, device):
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            with record(network, places, entering.__setitem__):
+                found[None].append(network(x).argmax(1))
+            for (e, h), encoder in removed.items():
+                found[e, h].append(network.behind(e + 1, encoder(entering[str(e)])).argmax(1))
+        progress.update(len(x))
+    progress.close()
+    labels, K = images.labels, network.config.classes
+    counts = np.bincount(labels, minlength=K)
+    right = {key: torch.cat(parts).cpu().numpy() == labels for key, parts in found.items()}
+    share = {key: np.bincount(labels, hits, K) / counts for key, hits in right.items()}
+    return np.stack([share[None] - share[key] for key in removed]).reshape(len(places), network.config.heads, K)
+
+
+@torch.no_grad()
+def without_head(network: CCT, encoder: int, head: int) -> Encoder:
+    """A copy of an encoder whose output projection does not hear one head; both count from 0."""
+    changed = copy.deepcopy(network.encoders[encoder])
+    weight = changed.attention.projection.weight
     size = weight.shape[1] // network.config.heads
     weight[:, head * size : (head + 1) * size] = 0
-    return network
+    return changed
 
 
 def _test(

@@ -121,8 +121,10 @@ class Study:
     def measure(self, key: dict) -> dict:
         """Test accuracy of the network masked as `key` says, and the share of weights that the pruned layers keep."""
         masks = self.masks(key)
-        images = self.sweep_images if key["regime"] == "none" else self.test_images
-        logits = evaluate.predict(self.trained(key, masks), images)
+        untrained = key["regime"] == "none"
+        images = self.sweep_images if untrained else self.test_images
+        precision = self.recipe.precision if untrained else "fp32"
+        logits = evaluate.predict(self.trained(key, masks), images, precision=precision)
         top1, top5 = (evaluate.accuracy(logits, images.labels, k) for k in (1, 5))
         kept = sum(int(m.sum()) for m in masks.values()) / max(1, sum(m.size for m in masks.values()))
         found = {"kept": kept if masks else 1.0, "top1": top1, "top5": top5, "images": len(images)}
@@ -147,6 +149,7 @@ class Study:
             warmup_epochs=0,
             cooldown_epochs=0,
             lr=self.training.lr * self.recipe.retraining_lr,
+            token_stages=self.recipe.retraining_token_stages,
         )
         images = self.train_images.balanced(self.recipe.retraining_images, self.seed)
         return masked.retrain(

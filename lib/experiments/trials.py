@@ -1,6 +1,7 @@
-"""Which recipe a network gains from, judged on training images that were held out: the test images have no say in it.
+"""Which recipe a network gains from, judged on images that were held out: the test images have no say in it.
 
-The network is trained anew on nine tenths of the training images by each recipe.
+The network is trained anew by each recipe, on nine tenths of the training images, or on all of them where the set has a
+validation split, which then judges.
 """
 
 import dataclasses
@@ -44,16 +45,16 @@ def rows(
     kind: str,
     recipes: Mapping[str, TrainingRecipe],
     d: Definition,
-    images: ImageSet,
+    learnt: ImageSet,
+    held: ImageSet,
     folder: Path,
     device: str,
     deadline: Deadline | None = None,
 ) -> list[dict]:
-    """One row a recipe, its name in the column `kind`: accuracy on held-out images, how many images, training seconds.
+    """One row a recipe, its name in the column `kind`: accuracy on the images `held` out, how many there are, seconds.
 
     Checkpoints are kept in `folder` until `done`, so that no training is repeated. Raises OutOfTime before a deadline.
     """
-    learnt, held = hold_out(images)
     found = []
     for name, recipe in recipes.items():
         checkpoint = folder / CHECKPOINT.format(kind, name)
@@ -84,6 +85,6 @@ def rows(
 
 
 def done(kind: str, folder: Path):
-    """Remove the resume."""
+    """Remove the checkpoints."""
     for path in folder.glob(CHECKPOINT.format(kind, "*")):
         path.unlink()

@@ -92,12 +92,12 @@ def fields(run) -> Made:
     """Class means of all nodes and accuracies of all probes."""
     network, trained, tensors = run.network(), run.probes(), {}
     rows = {s: {"site": s, "nodes": network.width(s)} for s in run.sites}
-    for split, silencing in (("train", "readout"), ("test", "readout"), ("test", "input")):
-        found = measure.measure(network, trained, run.images(split), silencing)
-        for site in run.sites:
-            tensors[f"{split}/{silencing}/{site}"] = torch.from_numpy(found.class_means[site])
-            tensors[f"{split}/accuracy/{site}"] = torch.from_numpy(found.label_accuracy[site])
-            rows[site][f"{split}_accuracy"] = found.accuracy(site)
+    for split, silencings in (("train", ("readout",)), ("test", measure.SILENCING)):
+        for silencing, found in measure.measure_each(network, trained, run.images(split), silencings).items():
+            for site in run.sites:
+                tensors[f"{split}/{silencing}/{site}"] = torch.from_numpy(found.class_means[site])
+                tensors[f"{split}/accuracy/{site}"] = torch.from_numpy(found.label_accuracy[site])
+                rows[site][f"{split}_accuracy"] = found.accuracy(site)
     files.write_tensors(run.folder / "fields.safetensors", tensors)
     files.write_table(run.folder / "probes.csv", pd.DataFrame(rows.values()))
     best = max(r["test_accuracy"] for r in rows.values())
@@ -168,7 +168,12 @@ def try_recipes(run) -> Made:
 
 
 def _try(run, kind: str, recipes: dict[str, TrainingRecipe]) -> list[dict]:
-    return trials.rows(kind, recipes, run.definition, run.images("train"), run.folder, run.device, run.deadline)
+    images = run.images("train")
+    try:
+        parts = images, run.images("validation")
+    except ValueError:  # the set has no such split
+        parts = trials.hold_out(images)
+    return trials.rows(kind, recipes, run.definition, *parts, run.folder, run.device, run.deadline)
 
 
 def train_cnn(run) -> Made:

@@ -5,14 +5,22 @@ import torch
 from torch import nn
 
 from lib.data import LabelledSet, batches
+from lib.system.device import keep_memory
 
 
 @torch.no_grad()
-def predict(network: nn.Module, things: LabelledSet, batch: int = 250, **how) -> np.ndarray:
-    """Logits of everything in a set, float32 (N, K), in its order; `how` goes to the network's forward pass."""
+def predict(
+    network: nn.Module, things: LabelledSet, batch: int = 250, precision: str = "fp32", **how
+) -> np.ndarray:
+    """Logits of everything in a set, float32 (N, K), in its order; `how` goes to the network's forward pass.
+
+    precision: of the products of matrices, "fp32" or "bf16".
+    """
+    keep_memory()
     device = next(network.parameters()).device
     network.eval()
-    return torch.cat([network(x, **how).cpu() for x, _ in batches(things, device, batch)]).float().numpy()
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return torch.cat([network(x, **how).cpu() for x, _ in batches(things, device, batch)]).float().numpy()
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray, top: int = 1) -> float:

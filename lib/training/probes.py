@@ -18,7 +18,7 @@ from lib.probes import Probe
 from lib.recipes import ProbeRecipe
 from lib.sites import record
 from lib.system import parallel
-from lib.system.device import bar, seed_for
+from lib.system.device import bar, keep_memory, seed_for
 from lib.system.errors import OutOfTime
 from lib.system.identity import training_identity
 from lib.training import resume
@@ -43,6 +43,7 @@ def train_probes(
     fewer images than a batch or the checkpoint of another training, which is told by its `identity` (default: recipe,
     seed, sites, name and size of the image set); OutOfTime before a deadline comes.
     """
+    keep_memory()
     device = next(network.parameters()).device
     network.eval().requires_grad_(False)
     with torch.random.fork_rng():
@@ -59,8 +60,8 @@ def train_probes(
     target = labels[:0]
 
     def learn(site: str, h: Tensor):
-        with torch.enable_grad():
-            fields = probes[site](h)
+        with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+            fields = probes[site](h.float())
             loss = F.cross_entropy(fields, target)
             (loss * share).backward()
         sums[site] += share * torch.stack([loss.detach(), (fields.detach().argmax(1) == target).float().mean()])
@@ -87,7 +88,8 @@ def train_probes(
                 optimiser.zero_grad()
                 batch = shift_and_flip(pixels[chosen], recipe.shift, recipe.flip)[mine]
                 target = target[mine]
-                network(normalise(batch, images.mean, images.std))
+                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                    network(normalise(batch, images.mean, images.std))
                 _share(parameters)
                 optimiser.step()
                 schedule.step()

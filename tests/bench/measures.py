@@ -81,7 +81,7 @@ def all_sites() -> str:
     return (
         f"all {len(probes)} sites, 1000 images: probes trained in {trained:.2f} s an epoch\n"
         f"  fields measured in {measured:.2f} s; plain forward pass {plain:.2f} s\n"
-        f"  ratio {measured / plain:.2f} (goal: at most 1.3); {peak() - before:.0f} MiB beyond the plain pass"
+        f"  ratio {measured / plain:.2f} (goal: at most 1.15); {peak() - before:.0f} MiB beyond the plain pass"
     )
 
 
@@ -90,6 +90,8 @@ def main() -> int:
     report, error = nodes_of_a_site()
     print(report, all_sites(), sep="\n")
     gpu = torch.cuda.is_available()
-    print(bench_training.report("cifar100", 20, "cuda") if gpu else bench_training.report("cifar100-mini", 16, "cpu"))
+    if gpu:
+        print(bench_training.report("cifar100-reference", 20, "cuda"))
+    else:
+        print(bench_training.report("cifar100-mini", 16, "cpu"), bench_training.staged("cifar100"), sep="\n")
     return 0 if error < 1e-5 else 1
-

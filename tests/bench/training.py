@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -22,13 +23,16 @@ from lib.data.augment.mixing import Targets
 from lib.experiments.throughput import matrix_peak, operations
 from lib.recipes import REFERENCE, TrainingRecipe
 from lib.runs.rehearsal import noise
+from lib.system.device import keep_memory
 from lib.system.timing import in_turns
 from lib.system.vision import torchvision
 from lib.training.batches import TrainingBatches
 from lib.training.step import TrainingStep, adamw
 
 
-def ours(network: cct.CCT, recipe: TrainingRecipe, images: ImageSet, compiled: bool) -> Callable[[int], None]:
+def ours(
+    network: cct.CCT, recipe: TrainingRecipe, images: ImageSet, compiled: bool, token_factor: int = 1
+) -> Callable[[int], None]:
     """A function that trains for some steps, images augmented."""
     device = next(network.parameters()).device
     learn = TrainingStep(network.train(), recipe, compiled)
@@ -38,7 +42,7 @@ def ours(network: cct.CCT, recipe: TrainingRecipe, images: ImageSet, compiled: b
     def run(steps: int):
         nonlocal position
         for x, targets in feed.steps(position, position + steps):
-            learn(x, targets, 1e-4)
+            learn(x, targets, 1e-4, token_factor)
         position += steps
 
     return run
@@ -169,6 +173,37 @@ def compare(
     found = {name: steps * recipe.batch / seconds for name, seconds in medians.items()}
     rate = operations(cct.CCT(config)) * max(v for k, v in found.items() if k.startswith("ours"))
     return {"images_per_second": found, "operations_per_second": rate, "peak": matrix_peak(device)}
+
+
+def staged(name: str, batch: int = 64, rounds: int = 3) -> str:
+    """Training of a run's network on this CPU, with all tokens and with fewer, against the usual way, in words."""
+    definition = runs.Run(name, compute=False).definition
+    config, recipe = definition.network, definition.training
+    recipe = dataclasses.replace(recipe, batch=batch, augmentation=REFERENCE.augmentation)
+    images = noise("random", "train", 2000, config.classes, config.image_size)
+    ways = {f"the usual way, fp32, {config.grid**2} tokens": usual(config, recipe, images, "cpu")}
+    for factor in dict.fromkeys([1] + [f for _, f in reversed(recipe.token_stages)]):
+        tokens = (config.grid // factor) ** 2
+        ways[f"ours, {recipe.precision}, {tokens} tokens"] = ours(cct.CCT(config), recipe, images, False, factor)
+    keep_memory()
+    medians = in_turns({name: partial(run, 1) for name, run in ways.items()}, rounds, rest=1)
+    speed = {name: batch / seconds for name, seconds in medians.items()}
+    first, full = list(speed.values())[:2]
+    lines = [f"training of {name}'s network on this CPU, batch {batch}, the reference's augmentation; images/s"]
+    lines += [f"  {way:<36}{rate:9.1f}{rate / first:9.1f} x" for way, rate in speed.items()]
+    units = "has" if bfloat16_units() else "has not"
+    lines.append(
+        f"  with all tokens {full / first:.1f} x (goal with bfloat16 units, which this processor {units}: at least 4)"
+    )
+    return "\n".join(lines)
+
+
+def bfloat16_units() -> bool:
+    """Whether this processor says that it multiplies bfloat16 (Linux on x86)."""
+    try:
+        return bool({"avx512_bf16", "amx_bf16"} & set(Path("/proc/cpuinfo").read_text().split()))
+    except OSError:
+        return False
 
 
 def report(name: str, steps: int, device: str | torch.device) -> str:
