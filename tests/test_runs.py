@@ -11,7 +11,7 @@ import torch
 from conftest import tiny_images
 from lib import data, runs
 from lib.recipes import REFERENCE
-from lib.runs import compare, compute, report, reproduce
+from lib.runs import compute, report, reproduce
 from lib.system import files
 from lib.system.errors import OutOfTime, StaleRun
 from lib.training import loop, resume
@@ -129,7 +129,7 @@ def test_a_report_compares_a_run_with_the_published_one(folder, monkeypatch, tmp
     text = report.report(again, chapters)
     assert "All chapters were executed" in text
     assert "All numbers lie within their tolerance" in text
-    table = compare.compare(again, runs.published("tiny"))
+    table = report.compare(again, runs.published("tiny"))
     assert table["same"].all() and "test_accuracy" in set(table["number"])
     record = json.loads((again.folder / "run.json").read_text())
     record["stages"]["train"]["results"]["test_accuracy"] += 0.5

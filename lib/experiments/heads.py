@@ -11,7 +11,7 @@ from lib import heads, measure, snp
 from lib.cct import CCT, Encoder
 from lib.data import ImageSet, batches
 from lib.recipes import HeadsRecipe, ProbeRecipe
-from lib.sites import Site, record
+from lib.sites import Site, at, record
 from lib.system.device import bar
 from lib.training import evaluate, loop
 from lib.training.probes import train_probes
@@ -34,7 +34,7 @@ class HeadExperiment:
     ):
         self.build, self.network, self.recipe, self.seed = build, network, recipe, seed
         self.heads = network.config.heads
-        self.sites = [s for s in network.sites if s.endswith(".mha")]
+        self.sites = at(network.sites, "mha")
         self.probes = {s: probes[s] for s in self.sites}
         self.weights = {s: p.weight.detach().cpu().numpy() for s, p in self.probes.items()}
         self.train_images, self.test_images = train_images, test_images

@@ -20,7 +20,7 @@ from functools import cached_property
 
 import numpy as np
 
-from lib import andc, baselines
+from lib import andc
 from lib.andc import DRAWN, METHODS, SCORED
 from lib.cct import CCT
 from lib.data import ImageSet
@@ -176,5 +176,5 @@ class PruningExperiment:
         if method == "andc":
             return rule
         if method in SCORED:
-            return baselines.best(getattr(self.scores[name], method), int(rule.sum()))
-        return getattr(baselines, method)(rule, np.random.default_rng(seed))
+            return andc.largest(getattr(self.scores[name], method), int(rule.sum()))
+        return andc.DRAWN[method](rule, np.random.default_rng(seed))
