@@ -13,15 +13,16 @@ Shapes use B images, T tokens, N nodes (the width of a site), H heads, K labels.
 import math
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.sites import Site, record
+from lib.sites import Layer, Site, parse, record
 from lib.system.checked import Part, checked
+from lib.system.errors import unknown
 
 PLACES = {  # place in an encoder -> (module, which side of it)
     "mha": ("attention.projection", "input"),  # concatenated head outputs, before the output projection
@@ -34,14 +35,6 @@ PLACES = {  # place in an encoder -> (module, which side of it)
 
 READOUT = "readout"  # the site of the network's own read-out: what its sequence pooling averages
 Widths = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
-
-
-class Layer(NamedTuple):
-    """A fully connected layer between two sites; `outputs` is None where its outputs are the labels."""
-
-    module: str  # dotted name of an `nn.Linear`
-    inputs: str
-    outputs: str | None
 
 
 @checked
@@ -179,26 +172,27 @@ class CCT(nn.Module):
         found = {}
         for e in range(1, len(self.encoders) + 1):
             found[f"{e}.linear1"] = Layer(f"encoders.{e - 1}.linear1", f"{e}.ff_in", f"{e}.ff_hidden")
-            found[f"{e}.linear2"] = Layer(f"encoders.{e - 1}.linear2", f"{e}.ff_hidden", f"{e}.ff")
+            found[f"{e}.linear2"] = Layer(f"encoders.{e - 1}.linear2", f"{e}.ff_hidden", f"{e}.ff", f"{e}.out")
         return found | {"classifier": Layer("classifier", READOUT, None)}
 
     def site(self, name: str) -> Site:
         """Where the activations of a site are to be had; ValueError if there is no such site."""
         if name == READOUT:
             return Site("norm", "output")
-        encoder, _, place = name.partition(".")
         if name not in self.sites:
-            raise ValueError(f"unknown site {name!r}; this network has {', '.join(self.sites)} and {READOUT}")
+            raise unknown("site", name, [*self.sites, READOUT])
+        encoder, place = parse(name)
         module, side = PLACES[place]
-        return Site(f"encoders.{int(encoder) - 1}.{module}".rstrip("."), side)
+        return Site(f"encoders.{encoder - 1}.{module}".rstrip("."), side)
 
     def width(self, site: str) -> int:
         """Number of nodes of a site."""
         self.site(site)
-        return self.config.ff_width if site.endswith(".ff_hidden") else self.config.width
+        hidden = site != READOUT and parse(site).place == "ff_hidden"
+        return self.config.ff_width if hidden else self.config.width
 
     def forward(self, images: Tensor, token_factor: int = 1) -> Tensor:
-        """Logits (B, K). `token_factor` averages the grid of tokens by that factor along each side: see `Recipe`."""
+        """Logits (B, K). `token_factor` averages the grid of tokens by that factor along each side."""
         self._check(images)
         return self.behind(0, coarsened(self.stem(images) + self.position, token_factor))
 

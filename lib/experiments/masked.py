@@ -15,15 +15,15 @@ from lib.andc import Nodes
 from lib.cct import CCT, READOUT
 from lib.data import ImageSet, batches
 from lib.probes import Probe
-from lib.recipes import Recipe
+from lib.recipes import TrainingRecipe
 from lib.sites import Site, record
-from lib.training import loop as train
+from lib.training import loop
 
 
 def apply(network: CCT, masks: Mapping[str, np.ndarray]) -> CCT:
     """A copy of the network that keeps only the masked weights of some layers, also while it is trained.
 
-    masks: layer -> (outputs, inputs) bool. `settle` turns the result into a plain network.
+    masks: layer -> (outputs, inputs) bool. `make_permanent` turns the result into a plain network.
     """
     network = copy.deepcopy(network)
     device = next(network.parameters()).device
@@ -35,7 +35,7 @@ def apply(network: CCT, masks: Mapping[str, np.ndarray]) -> CCT:
     return network
 
 
-def settle(network: CCT) -> CCT:
+def make_permanent(network: CCT) -> CCT:
     """Make the masks of `apply` permanent, in place: removed weights are zeros, parameters have their usual names."""
     for module in network.modules():
         if isinstance(module, nn.Linear) and prune.is_pruned(module):
@@ -44,7 +44,12 @@ def settle(network: CCT) -> CCT:
 
 
 def retrain(
-    network: CCT, masks: Mapping[str, np.ndarray], recipe: Recipe, images: ImageSet, seed: int, parts: str = "all"
+    network: CCT,
+    masks: Mapping[str, np.ndarray],
+    recipe: TrainingRecipe,
+    images: ImageSet,
+    seed: int,
+    parts: str = "all",
 ) -> CCT:
     """Train a masked copy of the network further; removed weights stay zero. parts: "all" or "readout".
 
@@ -60,7 +65,7 @@ def retrain(
         return masked
 
     device = next(network.parameters()).device
-    return settle(train.train(build, recipe, images, seed, device=device)[0]).requires_grad_(True)
+    return make_permanent(loop.train(build, recipe, images, seed, device=device)[0]).requires_grad_(True)
 
 
 @dataclass(frozen=True)
