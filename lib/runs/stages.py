@@ -33,6 +33,8 @@ def train_network(run) -> Made:
     images, test = run.images("train"), run.images("test")
     if (K := run.definition.network.classes) != len(images.label_names):
         raise ValueError(f"the network has {K} outputs, {images.name} has {len(images.label_names)} labels")
+    if run.definition.network.heads < 2:
+        raise ValueError("heads = 1: what heads share out among them needs at least two; set heads in [network]")
     checkpoint = run.folder / ".training.safetensors"
     d = run.definition
     network, curve = train.train(
