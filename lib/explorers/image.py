@@ -35,7 +35,7 @@ class ImageExplorer(widgets.VBox):
         self.site = widgets.Dropdown(options=run.sites, value=run.sites[-2], description="site")
         self.image = widgets.BoundedIntText(value=0, min=0, max=len(images) - 1, description="image")
         self.upload = widgets.FileUpload(accept="image/*", description="own image")
-        options = [("the probe's answer", -1), *((name, i) for i, name in enumerate(run.label_names))]
+        options = [("the probe's answer", -1), *((name, i) for i, name in enumerate(charts.named(run.label_names)))]
         self.label = widgets.Dropdown(options=options, description="label")
         self.words, self.picture = widgets.HTML(), widgets.Output()
         controls = [self.site, self.image, self.upload, self.label]
@@ -67,7 +67,7 @@ class ImageExplorer(widgets.VBox):
         self._update()
 
     def _update(self, change=None):
-        names = self.run.label_names
+        names = charts.named(self.run.label_names)
         shown = self.images.images[self.image.value] if self.own is None else self.own
         site, probe = self.site.value, self.run.probe(self.site.value)
         self.parts = contributions(self.network, probe, site, shown, self.images.mean, self.images.std)
@@ -77,6 +77,6 @@ class ImageExplorer(widgets.VBox):
         label = best[0] if self.label.value < 0 else self.label.value
         known = "" if self.own is not None else f"Label: {names[self.images.labels[self.image.value]]}. "
         told = ", ".join(f"{names[i]} ({fields[i]:.2f})" for i in best)
-        self.words.value = f"{known}The probe at {self.site.value} says {told}."
+        self.words.value = html.escape(f"{known}The probe at {self.site.value} says {told}.")
         self.picture.outputs = ()
         self.picture.append_display_data(charts.speakers(shown, self.parts[:, label], names[label]))
