@@ -23,6 +23,9 @@ READINGS = {
     "signed": "they share a label, and the weight's sign carries one node's answer to it into the other's",
     "out": "as diagonal, the outputs of linear2 measured after the residual sum, at `out`",
 }
+DRAWN = ("permuted", "exchanged", "random")  # baselines that are drawn
+SCORED = ("magnitude", "activation", "gradient")  # and those that keep the weights which score best
+METHODS = ("andc", *DRAWN, *SCORED)
 
 
 @dataclass(frozen=True)

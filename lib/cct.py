@@ -198,7 +198,7 @@ class CCT(nn.Module):
         return self.config.ff_width if site.endswith(".ff_hidden") else self.config.width
 
     def forward(self, images: Tensor, token_factor: int = 1) -> Tensor:
-        """Logits (B, K). `token_factor` averages the grid of tokens by that factor along each side: see `Recipe`."""
+        """Logits (B, K). `token_factor` averages the grid of tokens by that factor along each side."""
         self._check(images)
         return self.behind(0, coarsened(self.stem(images) + self.position, token_factor))
 

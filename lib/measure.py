@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from lib.data import ImageSet, batches
 from lib.probes import Probe
 from lib.sites import record
-from lib.system import memory, parallel
+from lib.system import parallel
+from lib.system.device import bar, keep_memory
 from lib.system.errors import unknown
-from lib.system.progress import bar
 
 SILENCING = ("readout", "input")
 
@@ -53,7 +53,7 @@ def measure_each(
     batch: int = 250,
 ) -> dict[str, Measured]:
     """`measure` by several conventions of silencing, from the same forward pass."""
-    memory.keep()
+    keep_memory()
     silencings = tuple(silencings)
     for silencing in silencings:
         if silencing not in SILENCING:

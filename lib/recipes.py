@@ -1,21 +1,26 @@
-"""How a network is trained: the numbers, and the learning rate that follows from them."""
+"""Recipes: every section of `config.toml` but [network], which is `lib.cct.Config`; checked when they are made."""
 
 import math
 from dataclasses import asdict, field
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from lib.data.augment.policy import Augmentation
-from lib.system.checked import Part, added, checked
+from lib.andc import METHODS
+from lib.data.augment.plan import Augmentation
+from lib.system.checked import Part, Parts, added, checked
 
+Counts = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
+Repeats = Annotated[int, Field(ge=2)]  # of which a deviation is taken
 Stage = Annotated[tuple[PositiveFloat, PositiveInt], Field(strict=False)]
 Stages = Annotated[tuple[Stage, ...], Field(strict=False)]
 
 
 @checked
-class Recipe:
-    """The learning rate rises along a line, falls along a cosine or a line to `final_lr` and stays there for a while.
+class TrainingRecipe:
+    """How a network is trained.
+
+    The learning rate rises along a line, falls along a cosine or a line to `final_lr` and stays there for a while.
 
     token_stages: pairs (epochs, factor). The training begins with these epochs, in which the grid of tokens is averaged
     factor x factor before the encoders, and ends with all tokens: `((20, 4), (10, 2))` trains a 16 x 16 grid as 4 x 4,
@@ -69,7 +74,7 @@ class Recipe:
             inner = {k: changed(v, default[k]) for k, v in values.items() if isinstance(v, dict)}
             return {k: inner.get(k, v) for k, v in values.items() if v != default[k]}
 
-        found = changed(asdict(self), asdict(Recipe()))
+        found = changed(asdict(self), asdict(TrainingRecipe()))
         found |= found.pop("augmentation", {})
         return ", ".join(f"{name}={value}" for name, value in found.items())
 
@@ -83,7 +88,7 @@ class Recipe:
         return self.final_lr + (self.lr - self.final_lr) * left
 
 
-REFERENCE = Recipe(
+REFERENCE = TrainingRecipe(
     epochs=310,
     batch=128,
     lr=6e-4,
@@ -100,4 +105,73 @@ commit 87e9459 (later versions of that file erase nothing). Known differences: i
 the reference draws bilinear or bicubic; the cosine begins after the warm-up, not under it; the rate changes with each
 step, not each epoch; mixed pairs are neighbours of the shuffled batch, not its first with its last."""
 
-RECIPES = {"default": Recipe(), "reference": REFERENCE}
+RECIPES = {"default": TrainingRecipe(), "reference": REFERENCE}
+
+
+@checked
+class ProbeRecipe:
+    """How probes are trained: AdamW with a cosine down to zero."""
+
+    epochs: PositiveInt = 5
+    batch: PositiveInt = 250
+    lr: PositiveFloat = 5e-3
+    weight_decay: NonNegativeFloat = 1e-2
+    shift: NonNegativeInt = 4  # pixels
+    flip: bool = True
+    precision: Literal["fp32", "bf16"] = added("fp32")  # of the frozen network; probes are trained in float32
+
+
+@checked
+class HeadsRecipe:
+    """How much of everything random is drawn, and on how many training images experts are found."""
+
+    permutations: Repeats = 1000
+    rotations: Repeats = 100
+    regroupings: Repeats = 50  # of the nodes into random groups, for accuracies
+    orders: PositiveInt = 5  # in which nodes join a head
+    expert_images: NonNegativeInt = 10_000  # training images; 0: all
+    control_probe_epochs: PositiveInt = 1  # of the probes on the untrained network and on shuffled labels
+    precision: Literal["fp32", "bf16"] = added("fp32")  # in which the network runs without each of its heads
+
+
+@checked
+class PruningRecipe:
+    """Which masks are tried and how the masked networks are retrained."""
+
+    thresholds: Parts = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.9)
+    few_thresholds: Parts = (0.2, 0.3, 0.4, 0.5, 0.6)  # where layers are pruned alone, and for readings
+    retrained_thresholds: Parts = (0.3, 0.4, 0.5, 0.9)
+    draws: PositiveInt = 3  # of each random baseline, over all layers and encoders without retraining; else one
+    sweep_images: NonNegativeInt = 0  # test images, as many of each label, for regime "none"; 0: all, as in the others
+    score_images: NonNegativeInt = 2500  # training images for the baselines that need activations or gradients
+    retraining_images: NonNegativeInt = 0  # training images of an epoch of retraining; 0: all
+    retraining_epochs: PositiveInt = 1
+    retraining_lr: PositiveFloat = 0.3  # in units of the training's peak learning rate; a cosine from there to its last
+    retraining_token_stages: Stages = added(())  # as the training's, of these epochs
+    precision: Literal["fp32", "bf16"] = added("fp32")  # in which networks of regime "none" are tested
+    latency_batches: Counts = added((1, 256))
+    latency_rounds: PositiveInt = added(15)  # of which the median is taken
+
+
+@checked
+class ScratchRecipe:
+    """Which masks are trained from scratch; each costs as much as the network itself."""
+
+    thresholds: Parts = ()
+    methods: Annotated[tuple[Literal[METHODS], ...], Field(strict=False)] = ("andc", "permuted", "magnitude")
+
+
+@checked
+class CNNRecipe:
+    """The CNN beside a run, and how it is measured; it is trained, and its probes are, as the run's network is."""
+
+    flattened_lr: PositiveFloat = 1e-3  # of the flattened read-outs, which have a weight for each position
+    relabelled: PositiveInt = 5  # repeats of the control
+    widths: Counts = added((16, 32, 64, 64, 96, 96))  # filters of each block
+    pools: Annotated[tuple[bool, ...], Field(strict=False)] = added((True, True, False, False, True, False))
+
+    def __post_init__(self):
+        if not self.widths or len(self.widths) != len(self.pools):
+            raise ValueError(
+                f"each block needs a width and whether it pools, got {len(self.widths)} and {len(self.pools)}"
+            )

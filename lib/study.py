@@ -6,9 +6,10 @@ from torch import nn
 
 from lib import measure, snp
 from lib.data import ImageSet
-from lib.probes import ProbeRecipe, train_probes
+from lib.recipes import ProbeRecipe
 from lib.sited import Sited
 from lib.system.errors import unknown
+from lib.training.probes import train_probes
 
 
 class Study(Sited):

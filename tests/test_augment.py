@@ -7,18 +7,18 @@ from torch.nn import functional as F
 
 from conftest import tiny_images
 from lib.data.augment import apply as augment
-from lib.data.augment import mixing, policy
+from lib.data.augment import mixing
 from lib.data.augment.mixing import Targets
-from lib.data.augment.policy import OPERATIONS, Augmentation
+from lib.data.augment.plan import NOTHING, OPERATIONS, Augmentation, argument, decide, draw
 from lib.recipes import REFERENCE
-from lib.training.feed import PIXELS_AT_ONCE, Feed
+from lib.training.batches import PIXELS_AT_ONCE, TrainingBatches
 
 N = 20_000
 
 
 def plan_of(wanted: Augmentation, n: int = N, size: int = 32) -> dict:
-    drawn = policy.draw(wanted, n, size, size, torch.Generator().manual_seed(0))
-    return policy.decide(wanted, drawn, size, size)
+    drawn = draw(wanted, n, size, size, torch.Generator().manual_seed(0))
+    return decide(wanted, drawn, size, size)
 
 
 def test_crops_keep_the_share_and_the_ratio_they_should():
@@ -44,7 +44,7 @@ def test_each_image_draws_its_own_operations_evenly():
 def test_arguments_grow_with_the_magnitude_to_their_limits():
     operation = torch.arange(len(OPERATIONS))[:, None]
     at = {
-        m: policy.argument({"operation": operation, "magnitude": torch.full((15, 1), m), "sign": torch.ones(15, 1)})
+        m: argument({"operation": operation, "magnitude": torch.full((15, 1), m), "sign": torch.ones(15, 1)})
         for m in (0.0, 10.0)
     }
     named = {m: dict(zip(OPERATIONS, a[:, 0].tolist(), strict=True)) for m, a in at.items()}
@@ -58,7 +58,7 @@ def test_every_operation_changes_only_the_images_that_drew_it():
     images = torch.from_numpy(tiny_images(30, size=16).images)
     for number, name in enumerate(OPERATIONS):
         plan = plan_of(Augmentation(shift=0, flip=False), 30, 16)
-        operation = torch.full((30, 1), policy.NOTHING)
+        operation = torch.full((30, 1), NOTHING)
         operation[::2] = number
         plan |= {"operation": operation, "magnitude": torch.full((30, 1), 9.0), "sign": torch.ones(30, 1)}
         changed = (augment.augment(images, plan) != images).flatten(1).any(1)
@@ -152,11 +152,11 @@ def test_the_loss_is_the_cross_entropy_with_soft_targets(smoothing):
 # ---- batches
 
 
-def feed(**changes) -> Feed:
+def feed(**changes) -> TrainingBatches:
     wanted = Augmentation(
         **{"shift": 0, "crop_scale": 0.8, "operations": 2, "erase": 0.5, "mixup": 0.8, "cutmix": 1.0} | changes
     )
-    return Feed(tiny_images(), wanted, 10, seed=4)
+    return TrainingBatches(tiny_images(), wanted, 10, seed=4)
 
 
 def test_a_batch_depends_on_its_step_alone(monkeypatch):
@@ -183,16 +183,16 @@ def test_an_epoch_shows_every_image_once_and_each_epoch_in_another_order():
 
 def test_a_batch_that_cannot_be_made_is_refused():
     with pytest.raises(ValueError, match="at least one batch of 64 images, got 60"):
-        Feed(tiny_images(), Augmentation(), 64, 0)
+        TrainingBatches(tiny_images(), Augmentation(), 64, 0)
     with pytest.raises(ValueError, match=r"multiple of 2 for 1 process\(es\) that mix images in pairs, got 15"):
-        Feed(tiny_images(), Augmentation(mixup=1.0), 15, 0)
+        TrainingBatches(tiny_images(), Augmentation(mixup=1.0), 15, 0)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_sees_the_same_images_and_is_never_waited_for():
     wanted, batch = REFERENCE.augmentation, 20
-    expected = list(Feed(tiny_images(), wanted, batch, 0).steps(0, 6))
-    on_gpu = Feed(tiny_images(), wanted, batch, 0, "cuda")
+    expected = list(TrainingBatches(tiny_images(), wanted, batch, 0).steps(0, 6))
+    on_gpu = TrainingBatches(tiny_images(), wanted, batch, 0, "cuda")
     list(on_gpu.steps(0, 3))
     torch.cuda.set_sync_debug_mode("error")
     try:

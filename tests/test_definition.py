@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from conftest import tiny_config
 from lib import cct, runs
-from lib.experiments import pruning as andc_study
-from lib.probes import ProbeRecipe
-from lib.recipes import RECIPES, REFERENCE, Recipe
+from lib.recipes import RECIPES, REFERENCE, ProbeRecipe, PruningRecipe, TrainingRecipe
 from lib.runs import rehearsal
 from lib.runs.definition import Definition
 
@@ -93,7 +91,7 @@ def test_what_stands_outside_sections_is_checked_too(tmp_path, text, error):
 def test_whole_numbers_are_taken_for_float_and_lists_for_tuples(tmp_path):
     found = read(tmp_path, one='data = "x"\n[training]\nepochs = 3\nwarmup_epochs = 1\n[andc]\nthresholds = [0, 0.5]\n')
     assert found == Definition(
-        "x", training=Recipe(3.0, warmup_epochs=1.0), andc=andc_study.Recipe(thresholds=(0.0, 0.5))
+        "x", training=TrainingRecipe(3.0, warmup_epochs=1.0), andc=PruningRecipe(thresholds=(0.0, 0.5))
     )
 
 
@@ -149,9 +147,9 @@ def test_recipes_made_in_python_are_checked_as_well():
     with pytest.raises(
         ValueError, match="^epochs: must be a valid number, got 'x'; lr: must be greater than 0, got -1$"
     ):
-        dataclasses.replace(Recipe(), lr=-1, epochs="x", first_lr=0)
+        dataclasses.replace(TrainingRecipe(), lr=-1, epochs="x", first_lr=0)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        Recipe().lr = 1
+        TrainingRecipe().lr = 1
 
 
 @given(st.sampled_from([8, 12, 16]), st.integers(-2, 20))

@@ -9,9 +9,9 @@ from conftest import tiny_images
 from lib import claims, cnn, runs
 from lib.charts import layers as layer_charts
 from lib.experiments import filters
-from lib.probes import ProbeRecipe
+from lib.recipes import ProbeRecipe
 from lib.system import files
-from lib.training import loop as train
+from lib.training import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_the_published_cnn_reaches_what_is_recorded(monkeypatch):
     network = cnn.CNN(run.definition.network.classes)
     network.load_state_dict(files.read_parts(run.folder / "cnn.safetensors"))
     test = run.images("test")
-    reached = train.accuracy(train.predict(network.eval(), test), test.labels)
+    reached = evaluate.accuracy(evaluate.predict(network.eval(), test), test.labels)
     assert reached == pytest.approx(run.results["cnn_test_accuracy"], abs=0.002)
     stored = filters.of_runs([run, None, runs.load("glyphs-s1", ["cnn"])])
     assert set(stored["run"]) == {"glyphs"} and set(stored["seed"]) == {0, 1, 2}

@@ -8,7 +8,7 @@ from conftest import tiny_config, tiny_images
 from lib import cct, heads, measure, snp
 from lib.experiments import heads as heads_study
 from lib.probes import Probe
-from lib.training import loop as train
+from lib.training import evaluate
 
 K = 12
 
@@ -138,14 +138,14 @@ def test_a_removed_head_is_one_that_nobody_hears(network, images):
         for encoder in network.encoders:
             encoder.attention.qkv.weight *= 40
             encoder.attention.projection.weight *= 40
-    whole = train.label_accuracy(train.predict(network, images), images.labels)
+    whole = evaluate.label_accuracy(evaluate.predict(network, images), images.labels)
     found = heads_study.damage(network, images)
     for e, h in np.ndindex(2, 2):
         projection = network.encoders[e].attention.projection
         silence = projection.register_forward_pre_hook(
             lambda _, x, h=h: (x[0] * (torch.arange(8) // 4 != h),),
         )
-        left = train.label_accuracy(train.predict(network, images), images.labels)
+        left = evaluate.label_accuracy(evaluate.predict(network, images), images.labels)
         silence.remove()
         np.testing.assert_allclose(found[e, h], whole - left)
     assert found.any(axis=2).all()

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import tiny_config, tiny_images
-from lib.probes import ProbeRecipe
-from lib.recipes import Recipe
+from lib.recipes import ProbeRecipe, TrainingRecipe
 from lib.runs.definition import Definition
 from lib.runs.pipeline import STAGES
 from lib.system import identity
@@ -76,12 +75,12 @@ def test_a_training_without_a_run_is_told_by_its_recipe_seed_and_images():
     found = {
         identity.training_identity(*arguments)
         for arguments in (
-            (Recipe(), 0, images),
-            (Recipe(), 1, images),
-            (Recipe(lr=1e-3), 0, images),
+            (TrainingRecipe(), 0, images),
+            (TrainingRecipe(), 1, images),
+            (TrainingRecipe(lr=1e-3), 0, images),
             (ProbeRecipe(), 0, images),
-            (Recipe(), 0, tiny_images(30)),
-            (Recipe(), 0, tiny_images(split="test")),
+            (TrainingRecipe(), 0, tiny_images(30)),
+            (TrainingRecipe(), 0, tiny_images(split="test")),
         )
     }
-    assert len(found) == 6 and identity.training_identity(Recipe(), 0, images) in found
+    assert len(found) == 6 and identity.training_identity(TrainingRecipe(), 0, images) in found

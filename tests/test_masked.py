@@ -8,15 +8,14 @@ import torch
 
 from conftest import tiny_config
 from lib import cct
-from lib.data.augment.policy import Augmentation
-from lib.experiments import cost, masked
-from lib.experiments import pruning as andc_study
+from lib.data.augment.plan import Augmentation
+from lib.experiments import cost, masked, pruning
 from lib.experiments import smaller as compact
-from lib.recipes import Recipe
-from lib.system import latency
+from lib.recipes import PruningRecipe, ScratchRecipe, TrainingRecipe
+from lib.system import timing
 from lib.system.files import Journal
 
-RECIPE = Recipe(2, 20, lr=1e-2, warmup_epochs=0, augmentation=Augmentation(shift=1))
+RECIPE = TrainingRecipe(2, 20, lr=1e-2, warmup_epochs=0, augmentation=Augmentation(shift=1))
 
 
 def half(network: cct.CCT, seed: int = 0) -> dict[str, np.ndarray]:
@@ -117,12 +116,12 @@ def test_zero_weights_cost_nothing(network):
 
 
 def test_latency_is_a_ratio_to_the_first_network(network):
-    rows = latency.latency({"dense": network, "again": network}, 8, batches=(1,), rounds=3)
+    rows = timing.latency({"dense": network, "again": network}, 8, batches=(1,), rounds=3)
     assert [r["network"] for r in rows] == ["dense", "again"] and rows[0]["ratio"] == 1
 
 
 def test_the_cells_of_a_study_are_distinct_and_cover_every_regime():
-    cells = list(andc_study.cells(andc_study.Recipe(), 3)) + andc_study.ScratchRecipe((0.5,)).cells()
+    cells = list(pruning.cells(PruningRecipe(), 3)) + pruning.scratch_cells(ScratchRecipe((0.5,)))
     assert len({tuple(c.values()) for c in cells}) == len(cells)
     assert {c["regime"] for c in cells} == {"none", "readout", "retrained", "scratch"}
 
@@ -131,12 +130,12 @@ def test_methods_of_a_study_keep_as_many_weights_in_each_layer(network, images):
     network = cct.CCT(tiny_config())
     site = dict.fromkeys(network.sites, 8) | {f"{e}.ff_hidden": 12 for e in (1, 2)} | {cct.READOUT: 8}
     random = np.random.default_rng(0)
-    nodes = {s: andc_study.andc.Nodes(*random.normal(size=(2, 5, n))) for s, n in site.items()}
-    study = andc_study.Study(None, network, nodes, images, images, RECIPE, andc_study.Recipe(), 0)
+    nodes = {s: pruning.andc.Nodes(*random.normal(size=(2, 5, n))) for s, n in site.items()}
+    study = pruning.Study(None, network, nodes, images, images, RECIPE, PruningRecipe(), 0)
     base = {"regime": "none", "layers": "all", "encoder": 0, "reading": "diagonal", "threshold": 0.3, "draw": 0}
     rule = study.masks(base | {"method": "andc"})
     assert list(rule) == list(network.layers)
-    for method in andc_study.METHODS:
+    for method in pruning.METHODS:
         found = study.masks(base | {"method": method})
         assert all(found[n].sum() == rule[n].sum() for n in rule)
     assert list(study.masks(base | {"method": "andc", "layers": "ff", "encoder": 2})) == ["2.linear1", "2.linear2"]

@@ -8,7 +8,9 @@ from bench.measures import one_node
 from conftest import tiny_images
 from lib import measure, snp
 from lib.data import normalise
-from lib.probes import Probe, ProbeRecipe, train_probes
+from lib.probes import Probe
+from lib.recipes import ProbeRecipe
+from lib.training.probes import train_probes
 
 RECIPE = ProbeRecipe(epochs=30, batch=20, lr=0.05, shift=0, flip=False)
 

@@ -14,9 +14,8 @@ from lib.recipes import REFERENCE
 from lib.runs import compare, compute, report, reproduce
 from lib.system import files
 from lib.system.errors import OutOfTime, StaleRun
-from lib.training import checkpoint
-from lib.training import loop as train
-from lib.training.deadline import Deadline
+from lib.training import loop, resume
+from lib.training.resume import Deadline
 
 CONFIG = """
 data = "tiny"
@@ -166,7 +165,7 @@ def test_a_time_limit_stops_a_run_where_it_can_go_on(folder, monkeypatch):
     while not (folder / "elsewhere" / "tiny" / "network.safetensors").exists():
         run = runs.make("tiny")
         with contextlib.suppress(OutOfTime):
-            train.train(
+            loop.train(
                 run.build, run.definition.training, run.images("train"), 0, run.folder / ".training.safetensors",
                 deadline=Deadline(0.02), identity=run.inputs("train"),
             )  # fmt: skip
@@ -192,7 +191,7 @@ def test_a_time_limit_stops_a_run_where_it_can_go_on(folder, monkeypatch):
     ],
 )
 def test_a_training_that_was_stopped_does_not_go_on_as_another(folder, monkeypatch, stage, was, now):
-    run, save = runs.make("tiny"), checkpoint.save
+    run, save = runs.make("tiny"), resume.save
     for upstream in runs.STAGES[stage].upstream:
         run.require(upstream)
 
@@ -201,7 +200,7 @@ def test_a_training_that_was_stopped_does_not_go_on_as_another(folder, monkeypat
         raise OutOfTime
 
     with monkeypatch.context() as patch, pytest.raises(OutOfTime):
-        patch.setattr(checkpoint, "save", save_and_stop)
+        patch.setattr(resume, "save", save_and_stop)
         run.require(stage)
     (folder / "config.toml").write_text(CONFIG.replace(was, now, 1))
     with pytest.raises(ValueError, match="is the checkpoint of another training .* move it away"):

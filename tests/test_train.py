@@ -10,20 +10,17 @@ import torch
 from conftest import tiny_config, tiny_images
 from lib import cct
 from lib.data.augment.mixing import Targets
-from lib.data.augment.policy import Augmentation
+from lib.data.augment.plan import Augmentation
 from lib.experiments.trials import hold_out
-from lib.recipes import REFERENCE, Recipe
+from lib.recipes import REFERENCE, TrainingRecipe
 from lib.system.errors import OutOfTime
-from lib.training import checkpoint as checkpoints
-from lib.training import deadline
-from lib.training import loop as train
-from lib.training import step as learner
+from lib.training import evaluate, loop, resume, step
 
-RECIPE = Recipe(epochs=2, batch=10, warmup_epochs=0.5, lr=1e-2, augmentation=Augmentation(shift=1))
+RECIPE = TrainingRecipe(epochs=2, batch=10, warmup_epochs=0.5, lr=1e-2, augmentation=Augmentation(shift=1))
 MIXED = dataclasses.replace(
     RECIPE, augmentation=Augmentation(1, True, 0.8, operations=2, erase=0.5, mixup=0.8, cutmix=1.0)
 )
-STAGED = Recipe(
+STAGED = TrainingRecipe(
     epochs=3, batch=10, warmup_epochs=0.5, lr=1e-2, augmentation=Augmentation(1, cutmix=1.0, mixed=0.5),
     schedule="linear", optimiser="muon", clip=1.0, average=0.9, precision="bf16", token_stages=((1, 4), (1, 2)),
 )  # fmt: skip
@@ -40,8 +37,8 @@ class Killed(Exception):
 @pytest.mark.parametrize("recipe", [RECIPE, MIXED, STAGED])
 def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path, monkeypatch, recipe):
     images, checkpoint = tiny_images(), tmp_path / "checkpoint.safetensors"
-    straight, curve = train.train(build, recipe, images, seed=3)
-    save, calls = checkpoints.save, []
+    straight, curve = loop.train(build, recipe, images, seed=3)
+    save, calls = resume.save, []
 
     def save_and_die(*arguments):
         save(*arguments)
@@ -49,11 +46,11 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path, monkeyp
         if len(calls) in (3, 8):  # the second time in another stage of tokens, where there are stages
             raise Killed
 
-    monkeypatch.setattr(checkpoints, "save", save_and_die)
+    monkeypatch.setattr(resume, "save", save_and_die)
     for _ in range(2):
         with pytest.raises(Killed):
-            train.train(build, recipe, images, 3, checkpoint, interval=0)
-    resumed, again = train.train(build, recipe, images, 3, checkpoint, interval=0)
+            loop.train(build, recipe, images, 3, checkpoint, interval=0)
+    resumed, again = loop.train(build, recipe, images, 3, checkpoint, interval=0)
     for a, b in zip(straight.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
     assert [r["loss"] for r in again] == [r["loss"] for r in curve]
@@ -63,8 +60,8 @@ def test_training_leaves_the_callers_random_stream_alone_and_learns():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    _, curve = train.train(
-        build, Recipe(epochs=12, batch=10, lr=1e-2, augmentation=Augmentation(shift=0)), tiny_images()
+    _, curve = loop.train(
+        build, TrainingRecipe(epochs=12, batch=10, lr=1e-2, augmentation=Augmentation(shift=0)), tiny_images()
     )
     assert torch.rand(1) == expected
     assert curve[-1]["loss"] < curve[0]["loss"] and curve[-1]["train_accuracy"] > 0.4
@@ -72,12 +69,12 @@ def test_training_leaves_the_callers_random_stream_alone_and_learns():
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     checkpoint = tmp_path / "checkpoint.safetensors"
-    train.train(build, RECIPE, tiny_images(), 0, checkpoint)
+    loop.train(build, RECIPE, tiny_images(), 0, checkpoint)
     with pytest.raises(ValueError, match="checkpoint of another training"):
-        train.train(build, RECIPE, tiny_images(), 1, checkpoint)
+        loop.train(build, RECIPE, tiny_images(), 1, checkpoint)
     checkpoint.write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="damaged"):
-        train.train(build, RECIPE, tiny_images(), 0, checkpoint)
+        loop.train(build, RECIPE, tiny_images(), 0, checkpoint)
 
 
 def test_the_schedule_warms_up_and_comes_down():
@@ -106,18 +103,18 @@ def test_a_linear_schedule_falls_evenly():
 
 
 def test_what_is_stored_is_the_average_of_the_weights():
-    images, recipe = tiny_images(), Recipe(epochs=1, batch=10, lr=1e-2, warmup_epochs=0.2)
+    images, recipe = tiny_images(), TrainingRecipe(epochs=1, batch=10, lr=1e-2, warmup_epochs=0.2)
     seen = []
 
-    class Watched(learner.Learner):
+    class Watched(step.TrainingStep):
         def __call__(self, *arguments):
             sums = super().__call__(*arguments)
             seen.append(self.network.classifier.weight.detach().clone())
             return sums
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train, "Learner", Watched)
-        network, _ = train.train(build, dataclasses.replace(recipe, average=0.75), images)
+        patch.setattr(loop, "TrainingStep", Watched)
+        network, _ = loop.train(build, dataclasses.replace(recipe, average=0.75), images)
     expected = seen[0]
     for weight in seen[1:]:
         expected = 0.75 * expected + 0.25 * weight
@@ -127,7 +124,7 @@ def test_what_is_stored_is_the_average_of_the_weights():
 
 def test_muon_moves_the_matrices_of_encoders_and_adamw_the_rest():
     network = build()
-    muon, adamw = learner.optimisers(network, STAGED)
+    muon, adamw = step.optimisers(network, STAGED)
     moved = {id(p) for group in muon.param_groups for p in group["params"]}
     assert {n for n, p in network.named_parameters() if id(p) in moved} == {
         f"encoders.{e}.{layer}.weight" for e in (0, 1) for layer in ("attention.qkv", "attention.projection",
@@ -136,12 +133,12 @@ def test_muon_moves_the_matrices_of_encoders_and_adamw_the_rest():
     rest = {id(p) for group in adamw.param_groups for p in group["params"]}
     assert moved | rest == {id(p) for p in network.parameters()} and not moved & rest
     with pytest.raises(ValueError, match="'muon' is for the matrices of a network's `encoders`"):
-        learner.optimisers(torch.nn.Linear(2, 2), STAGED)
+        step.optimisers(torch.nn.Linear(2, 2), STAGED)
 
 
 def test_a_clipped_gradient_is_not_longer_than_allowed():
     network = build()
-    learn = learner.Learner(network, dataclasses.replace(RECIPE, clip=1e-3))
+    learn = step.TrainingStep(network, dataclasses.replace(RECIPE, clip=1e-3))
     learn(torch.randn(5, 3, 8, 8), Targets(torch.arange(5)), 1e-3)
     norm = torch.stack([p.grad.norm() for p in network.parameters()]).norm()
     assert norm == pytest.approx(1e-3, rel=1e-2)
@@ -152,28 +149,28 @@ def test_a_clipped_gradient_is_not_longer_than_allowed():
     [("auto", "cpu", "fp32"), ("auto", "cuda", "bf16"), ("bf16", "cpu", "bf16"), ("fp32", "cuda", "fp32")],
 )
 def test_precision_is_chosen_by_recipe_and_device(asked, device, got):
-    assert learner.precision(dataclasses.replace(RECIPE, precision=asked), device) == got
+    assert step.precision(dataclasses.replace(RECIPE, precision=asked), device) == got
 
 
 def test_top_k_accuracy():
     logits = np.array([[3, 2, 1], [1, 2, 3.0]])
-    assert train.accuracy(logits, np.array([0, 1])) == 0.5
-    assert train.accuracy(logits, np.array([0, 1]), top=2) == 1
-    assert train.accuracy(logits, np.array([1, 0]), top=5) == 1
+    assert evaluate.accuracy(logits, np.array([0, 1])) == 0.5
+    assert evaluate.accuracy(logits, np.array([0, 1]), top=2) == 1
+    assert evaluate.accuracy(logits, np.array([1, 0]), top=5) == 1
 
 
-@pytest.mark.parametrize("measured", [train.accuracy, train.label_accuracy])
+@pytest.mark.parametrize("measured", [evaluate.accuracy, evaluate.label_accuracy])
 def test_logits_that_are_not_numbers_have_no_accuracy(measured):
     logits = np.eye(4)
     logits[2, 3] = np.nan
-    with pytest.raises(ValueError, match="got NaN for 1 of 4 images"):
+    with pytest.raises(ValueError, match="got NaN for 1 of 4"):
         measured(logits, np.arange(4))
 
 
 def test_a_deadline_leaves_room_for_a_step_as_long_as_the_longest(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    limit = deadline.Deadline(10)
+    limit = resume.Deadline(10)
     now[0] += 4  # loading, say
     limit.begin()
     now[0] += 2
@@ -182,9 +179,9 @@ def test_a_deadline_leaves_room_for_a_step_as_long_as_the_longest(monkeypatch):
     assert limit.near()
     with pytest.raises(OutOfTime, match="stopped in pruning, 10 seconds being over"):
         limit.check("pruning")
-    assert not deadline.Deadline().near()
+    assert not resume.Deadline().near()
     with pytest.raises(ValueError, match="at least 0 seconds, got -1"):
-        deadline.Deadline(-1)
+        resume.Deadline(-1)
 
 
 def test_a_part_of_each_label_is_held_out():

@@ -9,15 +9,16 @@ import torch
 from conftest import tiny_config, tiny_images
 from lib import cct, measure
 from lib.data import ImageSet
-from lib.data.augment.policy import Augmentation
-from lib.probes import Probe, ProbeRecipe, train_probes
-from lib.recipes import Recipe
+from lib.data.augment.plan import Augmentation
+from lib.probes import Probe
+from lib.recipes import ProbeRecipe, TrainingRecipe
 from lib.system import files, parallel
 from lib.system.errors import OutOfTime
-from lib.training import loop as train
-from lib.training.deadline import Deadline
+from lib.training import loop
+from lib.training.probes import train_probes
+from lib.training.resume import Deadline
 
-RECIPE = Recipe(
+RECIPE = TrainingRecipe(
     epochs=3, batch=12, lr=1e-2, augmentation=Augmentation(1, True, 0.8, operations=2, erase=0.5, mixup=0.8, cutmix=1)
 )
 
@@ -49,7 +50,7 @@ def stopped_probes(network: cct.CCT, images: ImageSet, recipe: ProbeRecipe, chec
 def work(folder: Path) -> dict[str, torch.Tensor]:
     """Everything that processes share, as tensors. An odd number of images, so that shares differ."""
     images = tiny_images(61)
-    network, curve = train.train(build, RECIPE, images, 7, folder / "training", interval=0)
+    network, curve = loop.train(build, RECIPE, images, 7, folder / "training", interval=0)
     recipe = ProbeRecipe(2, 15, shift=1)
     _, probe_curve = train_probes(network, network.sites, images, recipe, seed=7)
     resumed = stopped_probes(network, images, recipe, folder / "probes")

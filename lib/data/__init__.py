@@ -1,5 +1,7 @@
 """Sets of labelled things: where they come from, what they look like in memory, what training does to them."""
 
-from lib.data.images import SPLITS, STATISTICS, ImageSet, batches, known_sets, load, normalise
+from lib.data.images import STATISTICS, ImageSet, normalise
+from lib.data.sets import LabelledSet, batches
+from lib.data.sources import SPLITS, known_sets, load
 
-__all__ = ["SPLITS", "STATISTICS", "ImageSet", "batches", "known_sets", "load", "normalise"]
+__all__ = ["SPLITS", "STATISTICS", "ImageSet", "LabelledSet", "batches", "known_sets", "load", "normalise"]

@@ -4,24 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from pydantic import PositiveFloat, PositiveInt
 
 from lib import adapt, controls, snp
 from lib.cnn import CNN
 from lib.data import ImageSet
-from lib.probes import ProbeRecipe
+from lib.recipes import CNNRecipe, ProbeRecipe
 from lib.study import Study
-from lib.system.checked import checked
 
 READOUTS = ("pooled", "flattened")
-
-
-@checked
-class Recipe:
-    """How the CNN beside a run is measured; it is trained, and its probes are, as the run's network is."""
-
-    flattened_lr: PositiveFloat = 1e-3  # of the flattened read-outs, which have a weight for each position
-    relabelled: PositiveInt = 5  # repeats of the control
 
 
 def study(
@@ -53,7 +43,7 @@ def rows(name: str, network: CNN, study: Study, relabelled: int = 5) -> list[dic
 
 
 def table(
-    network: CNN, untrained: CNN, train: ImageSet, test: ImageSet, probes: ProbeRecipe, recipe: Recipe, seed: int = 0
+    network: CNN, untrained: CNN, train: ImageSet, test: ImageSet, probes: ProbeRecipe, recipe: CNNRecipe, seed: int = 0
 ) -> pd.DataFrame:
     """`rows` of a CNN and of an untrained one, at both read-outs: networks "CNN, pooled" to "untrained, flattened"."""
     found = []

@@ -3,35 +3,18 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt
 
 from lib import heads, measure, snp
 from lib.cct import CCT, Encoder
 from lib.data import ImageSet, batches
-from lib.probes import ProbeRecipe, train_probes
+from lib.recipes import HeadsRecipe, ProbeRecipe
 from lib.sites import Site, record
-from lib.system.checked import added, checked
-from lib.system.progress import bar
-from lib.training import loop as train
-
-Repeats = Annotated[int, Field(ge=2)]  # of which a deviation is taken
-
-
-@checked
-class Recipe:
-    """How much of everything random is drawn, and on how many training images experts are found."""
-
-    permutations: Repeats = 1000
-    rotations: Repeats = 100
-    regroupings: Repeats = 50  # of the nodes into random groups, for accuracies
-    orders: PositiveInt = 5  # in which nodes join a head
-    expert_images: NonNegativeInt = 10_000  # training images; 0: all
-    control_probe_epochs: PositiveInt = 1  # of the probes on the untrained network and on shuffled labels
-    precision: Literal["fp32", "bf16"] = added("fp32")  # in which the network runs without each of its heads
+from lib.system.device import bar
+from lib.training import evaluate, loop
+from lib.training.probes import train_probes
 
 
 class Study:
@@ -46,7 +29,7 @@ class Study:
         train_images: ImageSet,
         test_images: ImageSet,
         probe_recipe: ProbeRecipe,
-        recipe: Recipe,
+        recipe: HeadsRecipe,
         seed: int,
     ):
         self.build, self.network, self.recipe, self.seed = build, network, recipe, seed
@@ -181,12 +164,12 @@ class Study:
 
     def _accuracy(self, site: str, split: str, nodes: np.ndarray) -> np.ndarray:
         values, labels = self.seen[split]
-        return train.label_accuracy(values[site][:, nodes] @ self.weights[site][:, nodes].T, labels)
+        return evaluate.label_accuracy(values[site][:, nodes] @ self.weights[site][:, nodes].T, labels)
 
     def controls(self) -> dict[str, tuple[dict, dict]]:
         """Class means and weights by site, of the untrained network and of probes trained on shuffled labels."""
         shuffled = np.random.default_rng(self.seed).permutation(self.train_images.labels)
-        untrained = train.initialised(self.build, self.seed).to(next(self.network.parameters()).device)
+        untrained = loop.initialised(self.build, self.seed).to(next(self.network.parameters()).device)
         pairs = {
             "untrained": (untrained, self.train_images),
             "shuffled": (self.network, dataclasses.replace(self.train_images, labels=shuffled)),
@@ -253,7 +236,7 @@ def without_head(network: CCT, encoder: int, head: int) -> Encoder:
 
 
 def _test(
-    prefix: str, means: np.ndarray, weight: np.ndarray, count: int, recipe: Recipe, seed: int
+    prefix: str, means: np.ndarray, weight: np.ndarray, count: int, recipe: HeadsRecipe, seed: int
 ) -> dict[str, float]:
     """The permutation test of a site as columns, NaN where no node recognises any label."""
     try:

@@ -15,9 +15,9 @@ from lib.andc import Nodes
 from lib.cct import CCT, READOUT
 from lib.data import ImageSet, batches
 from lib.probes import Probe
-from lib.recipes import Recipe
+from lib.recipes import TrainingRecipe
 from lib.sites import Site, record
-from lib.training import loop as train
+from lib.training import loop
 
 
 def apply(network: CCT, masks: Mapping[str, np.ndarray]) -> CCT:
@@ -44,7 +44,12 @@ def settle(network: CCT) -> CCT:
 
 
 def retrain(
-    network: CCT, masks: Mapping[str, np.ndarray], recipe: Recipe, images: ImageSet, seed: int, parts: str = "all"
+    network: CCT,
+    masks: Mapping[str, np.ndarray],
+    recipe: TrainingRecipe,
+    images: ImageSet,
+    seed: int,
+    parts: str = "all",
 ) -> CCT:
     """Train a masked copy of the network further; removed weights stay zero. parts: "all" or "readout".
 
@@ -60,7 +65,7 @@ def retrain(
         return masked
 
     device = next(network.parameters()).device
-    return settle(train.train(build, recipe, images, seed, device=device)[0]).requires_grad_(True)
+    return settle(loop.train(build, recipe, images, seed, device=device)[0]).requires_grad_(True)
 
 
 @dataclass(frozen=True)

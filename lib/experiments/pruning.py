@@ -17,44 +17,21 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
-from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from lib import andc, baselines
+from lib.andc import DRAWN, METHODS, SCORED
 from lib.cct import CCT
 from lib.data import ImageSet
 from lib.experiments import masked
-from lib.recipes import Recipe as TrainingRecipe
-from lib.recipes import Stages
-from lib.system.checked import Parts, added, checked
+from lib.recipes import PruningRecipe, ScratchRecipe, TrainingRecipe
+from lib.system.device import bar
 from lib.system.files import Journal
-from lib.system.progress import bar
-from lib.training import loop as train
-from lib.training.deadline import Deadline
+from lib.training import evaluate, loop
+from lib.training.resume import Deadline
 
 KEY = ("regime", "layers", "encoder", "reading", "threshold", "method", "draw")
-DRAWN = ("permuted", "exchanged", "random")
-SCORED = ("magnitude", "activation", "gradient")
-METHODS = ("andc", *DRAWN, *SCORED)
-
-
-@checked
-class Recipe:
-    """Which masks are tried and how the masked networks are retrained."""
-
-    thresholds: Parts = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.9)
-    few_thresholds: Parts = (0.2, 0.3, 0.4, 0.5, 0.6)  # where layers are pruned alone, and for readings
-    retrained_thresholds: Parts = (0.3, 0.4, 0.5, 0.9)
-    draws: PositiveInt = 3  # of each random baseline, over all layers and encoders without retraining; else one
-    sweep_images: NonNegativeInt = 0  # test images, as many of each label, for regime "none"; 0: all, as in the others
-    score_images: NonNegativeInt = 2500  # training images for the baselines that need activations or gradients
-    retraining_images: NonNegativeInt = 0  # training images of an epoch of retraining; 0: all
-    retraining_epochs: PositiveInt = 1
-    retraining_lr: PositiveFloat = 0.3  # in units of the training's peak learning rate; a cosine from there to its last
-    retraining_token_stages: Stages = added(())  # as the training's, of these epochs
-    precision: Literal["fp32", "bf16"] = added("fp32")  # in which networks of regime "none" are tested
 
 
 def row(regime, layers, threshold, method, draw=0, encoder=0, reading="diagonal") -> dict:
@@ -62,7 +39,7 @@ def row(regime, layers, threshold, method, draw=0, encoder=0, reading="diagonal"
     return dict(zip(KEY, (regime, layers, encoder, reading, threshold, method, draw), strict=True))
 
 
-def cells(recipe: Recipe, depth: int) -> Iterator[dict]:
+def cells(recipe: PruningRecipe, depth: int) -> Iterator[dict]:
     """The keys of all rows, in the order in which they are computed."""
     yield row("none", "all", 1.0, "dense")
     for threshold, method in itertools.product(recipe.thresholds, METHODS):
@@ -88,16 +65,9 @@ def cells(recipe: Recipe, depth: int) -> Iterator[dict]:
             yield row(regime, "ff", threshold, method)
 
 
-@checked
-class ScratchRecipe:
-    """Which masks are trained from scratch; each costs as much as the network itself."""
-
-    thresholds: Parts = ()
-    methods: Annotated[tuple[Literal[METHODS], ...], Field(strict=False)] = ("andc", "permuted", "magnitude")
-
-    def cells(self) -> list[dict]:
-        """The keys of its rows."""
-        return [row("scratch", "ff", t, m) for t, m in itertools.product(self.thresholds, self.methods)]
+def scratch_cells(recipe: ScratchRecipe) -> list[dict]:
+    """The keys of the rows of networks that are trained from scratch."""
+    return [row("scratch", "ff", t, m) for t, m in itertools.product(recipe.thresholds, recipe.methods)]
 
 
 class Study:
@@ -111,7 +81,7 @@ class Study:
         train_images: ImageSet,
         test_images: ImageSet,
         training: TrainingRecipe,
-        recipe: Recipe,
+        recipe: PruningRecipe,
         seed: int,
     ):
         self.build, self.network, self.nodes = build, network, nodes
@@ -153,22 +123,21 @@ class Study:
         masks = self.masks(key)
         untrained = key["regime"] == "none"
         images = self.sweep_images if untrained else self.test_images
-        logits = train.predict(
-            self.trained(key, masks), images, precision=self.recipe.precision if untrained else "fp32"
-        )
-        top1, top5 = (train.accuracy(logits, images.labels, k) for k in (1, 5))
+        precision = self.recipe.precision if untrained else "fp32"
+        logits = evaluate.predict(self.trained(key, masks), images, precision=precision)
+        top1, top5 = (evaluate.accuracy(logits, images.labels, k) for k in (1, 5))
         kept = sum(int(m.sum()) for m in masks.values()) / max(1, sum(m.size for m in masks.values()))
         found = {"kept": kept if masks else 1.0, "top1": top1, "top5": top5, "images": len(images)}
         found["empty"] = " ".join(name for name, m in masks.items() if not m.any())
         if key["regime"] == "retrained":
-            found["labels"] = train.label_accuracy(logits, images.labels).round(5).tolist()
+            found["labels"] = evaluate.label_accuracy(logits, images.labels).round(5).tolist()
         return found
 
     def trained(self, key: dict, masks: Mapping[str, np.ndarray]) -> CCT:
         """The masked network, trained as the cell's regime says."""
         if key["regime"] == "scratch":
             device = next(self.network.parameters()).device
-            new, _ = train.train(
+            new, _ = loop.train(
                 lambda: masked.apply(self.build(), masks), self.training, self.train_images, self.seed, device=device
             )
             return masked.settle(new)

@@ -12,12 +12,12 @@ import numpy as np
 
 from lib.cct import CCT
 from lib.data import ImageSet
-from lib.data.augment.policy import Augmentation
-from lib.recipes import REFERENCE, Recipe
+from lib.data.augment.plan import Augmentation
+from lib.recipes import REFERENCE, TrainingRecipe
 from lib.runs.definition import Definition
 from lib.system.identity import training_identity
-from lib.training import loop as train
-from lib.training.deadline import Deadline
+from lib.training import evaluate, loop
+from lib.training.resume import Deadline
 
 SHARE, SEED = 0.1, 123  # of each label's images that are held out, and of their draw
 CHECKPOINT = ".{}-{}.safetensors"  # of the training of a trial
@@ -43,7 +43,7 @@ def hold_out(images: ImageSet, share: float = SHARE, seed: int = SEED) -> tuple[
 
 def rows(
     kind: str,
-    recipes: Mapping[str, Recipe],
+    recipes: Mapping[str, TrainingRecipe],
     d: Definition,
     learnt: ImageSet,
     held: ImageSet,
@@ -58,7 +58,7 @@ def rows(
     found = []
     for name, recipe in recipes.items():
         checkpoint = folder / CHECKPOINT.format(kind, name)
-        network, curve = train.train(
+        network, curve = loop.train(
             lambda: CCT(d.network),
             recipe,
             learnt,
@@ -69,11 +69,11 @@ def rows(
             identity=training_identity(recipe, d.seed, learnt, network=d.network),
         )
         factor = recipe.last_token_factor  # a trial is judged with as many tokens as it ended with
-        logits = train.predict(network, held, token_factor=factor)
+        logits = evaluate.predict(network, held, token_factor=factor)
         found.append(
             {
                 kind: name,
-                "held_out_accuracy": train.accuracy(logits, held.labels),
+                "held_out_accuracy": evaluate.accuracy(logits, held.labels),
                 "train_accuracy": curve[-1]["train_accuracy"],
                 "train_images": len(learnt),
                 "images": len(held),

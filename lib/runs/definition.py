@@ -9,11 +9,15 @@ from typing import Annotated
 from pydantic import Field, NonNegativeInt
 
 from lib import cct
-from lib.experiments import filters
-from lib.experiments import heads as heads_study
-from lib.experiments import pruning as andc_study
-from lib.probes import ProbeRecipe
-from lib.recipes import RECIPES, Recipe
+from lib.recipes import (
+    RECIPES,
+    CNNRecipe,
+    HeadsRecipe,
+    ProbeRecipe,
+    PruningRecipe,
+    ScratchRecipe,
+    TrainingRecipe,
+)
 from lib.system.checked import checked
 from lib.system.errors import unknown
 
@@ -25,13 +29,13 @@ class Definition:
     data: Annotated[str, Field(min_length=1)]
     seed: NonNegativeInt = 0
     network: cct.Config = field(default_factory=cct.Config)
-    training: Recipe = field(default_factory=Recipe)
+    training: TrainingRecipe = field(default_factory=TrainingRecipe)
     probes: ProbeRecipe = field(default_factory=ProbeRecipe)
-    heads: heads_study.Recipe = field(default_factory=heads_study.Recipe)
-    andc: andc_study.Recipe = field(default_factory=andc_study.Recipe)
-    scratch: andc_study.ScratchRecipe = field(default_factory=andc_study.ScratchRecipe)
-    cnn: filters.Recipe = field(default_factory=filters.Recipe)
-    trials: dict[str, Recipe] = field(default_factory=dict)  # other ways to train, judged on held-out images
+    heads: HeadsRecipe = field(default_factory=HeadsRecipe)
+    andc: PruningRecipe = field(default_factory=PruningRecipe)
+    scratch: ScratchRecipe = field(default_factory=ScratchRecipe)
+    cnn: CNNRecipe = field(default_factory=CNNRecipe)
+    trials: dict[str, TrainingRecipe] = field(default_factory=dict)  # other ways to train, judged on held-out images
 
     @classmethod
     def read(cls, path: Path) -> "Definition":

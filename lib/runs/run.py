@@ -29,7 +29,7 @@ from lib.sited import Sited
 from lib.system import files, identity, parallel
 from lib.system.errors import StaleRun, unknown
 from lib.system.provenance import provenance
-from lib.training.deadline import Deadline
+from lib.training.resume import Deadline
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "runs"

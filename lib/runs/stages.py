@@ -10,16 +10,16 @@ from typing import NamedTuple
 import pandas as pd
 import torch
 
-from lib import andc, cnn, data, measure, probes
+from lib import andc, cnn, data, measure
 from lib.cct import CCT, READOUT
 from lib.experiments import cost, filters, masked, throughput, trials
 from lib.experiments import heads as heads_study
 from lib.experiments import pruning as andc_study
 from lib.experiments import smaller as compact
-from lib.recipes import Recipe
+from lib.recipes import TrainingRecipe
 from lib.system import files, parallel
-from lib.system.latency import latency
-from lib.training import loop as train
+from lib.system.timing import latency
+from lib.training import evaluate, loop, probes
 
 
 class Made(NamedTuple):
@@ -37,7 +37,7 @@ def train_network(run) -> Made:
         raise ValueError("heads = 1: what heads share out among them needs at least two; set heads in [network]")
     checkpoint = run.folder / ".training.safetensors"
     d = run.definition
-    network, curve = train.train(
+    network, curve = loop.train(
         run.build,
         d.training,
         images,
@@ -51,10 +51,10 @@ def train_network(run) -> Made:
     written = files.write_parts(run.folder / "network.safetensors", network.state_dict())
     files.write_table(run.folder / "training.csv", pd.DataFrame(curve))
     checkpoint.unlink(missing_ok=True)
-    logits = train.predict(network, test)
+    logits = evaluate.predict(network, test)
     results = {
-        "test_accuracy": train.accuracy(logits, test.labels),
-        "test_top5_accuracy": train.accuracy(logits, test.labels, 5),
+        "test_accuracy": evaluate.accuracy(logits, test.labels),
+        "test_top5_accuracy": evaluate.accuracy(logits, test.labels, 5),
         "parameters": sum(p.numel() for p in network.parameters()),
         "train_images": len(images),
         "test_images": len(test),
@@ -65,7 +65,7 @@ def train_network(run) -> Made:
     return Made([*written, "training.csv"], results, facts)
 
 
-def _speed(network: CCT, recipe: Recipe, images: data.ImageSet, curve: list[dict], device: str) -> dict:
+def _speed(network: CCT, recipe: TrainingRecipe, images: data.ImageSet, curve: list[dict], device: str) -> dict:
     """Images a second of the training, operations a second, and their share of the device's largest product."""
     if not curve or parallel.rank():
         return {}
@@ -169,7 +169,7 @@ def try_recipes(run) -> Made:
     return Made(["trials.csv"], {"trials": len(rows)}, {"seconds": sum(row["seconds"] for row in rows)})
 
 
-def _try(run, kind: str, recipes: dict[str, Recipe]) -> list[dict]:
+def _try(run, kind: str, recipes: dict[str, TrainingRecipe]) -> list[dict]:
     images = run.images("train")
     try:
         parts = images, run.images("validation")
@@ -186,7 +186,7 @@ def train_cnn(run) -> Made:
     def build() -> cnn.CNN:
         return cnn.CNN(len(images.label_names))
 
-    network, curve = train.train(
+    network, curve = loop.train(
         build,
         d.training,
         images,
@@ -196,12 +196,12 @@ def train_cnn(run) -> Made:
         deadline=run.deadline,
         identity=run.inputs("cnn"),
     )
-    untrained = cnn.settled(train.initialised(build, d.seed), images.balanced(1000)).to(run.device)
+    untrained = cnn.settled(loop.initialised(build, d.seed), images.balanced(1000)).to(run.device)
     files.write_table(run.folder / "cnn.csv", filters.table(network, untrained, images, test, d.probes, d.cnn, d.seed))
     files.write_tensors(run.folder / "cnn.safetensors", network.state_dict())
     checkpoint.unlink(missing_ok=True)
     results = {
-        "cnn_test_accuracy": train.accuracy(train.predict(network, test), test.labels),
+        "cnn_test_accuracy": evaluate.accuracy(evaluate.predict(network, test), test.labels),
         "cnn_train_accuracy": curve[-1]["train_accuracy"] if curve else 0.0,
         "cnn_parameters": sum(p.numel() for p in network.parameters()),
     }
@@ -239,10 +239,10 @@ def _smaller(run, study: andc_study.Study) -> tuple[list[dict], list[dict]]:
         networks = {"dense": dense, "masked": zeros, "csr": compact.sparse(zeros)}
         with contextlib.suppress(ValueError):  # where an encoder has lost all its hidden nodes
             networks["compacted"] = compact.without_idle_nodes(zeros)
-        expected = train.predict(zeros, test)
+        expected = evaluate.predict(zeros, test)
         for name in ("masked", "compacted"):
             if name in networks:
-                gap = float(abs(train.predict(networks[name], test) - expected).max())
+                gap = float(abs(evaluate.predict(networks[name], test) - expected).max())
                 row = {"threshold": threshold, "network": name, "difference": gap}
                 sizes.append(row | size(networks[name], name == "compacted"))
         rows = latency(networks, run.definition.network.image_size, run.latency_batches, run.latency_rounds)

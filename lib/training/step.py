@@ -6,11 +6,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lib.data.augment.mixing import Targets
-from lib.recipes import Recipe
+from lib.recipes import TrainingRecipe
 from lib.system import parallel
 
 
-class Learner:
+class TrainingStep:
     """Trains `network`, in place, a batch a call.
 
     On a GPU, and where the recipe says so, matrices are multiplied in bfloat16, weights and moments kept in float32;
@@ -18,7 +18,7 @@ class Learner:
     group (`lib.system.parallel`) each call with their part of the batch, and their gradients are averaged.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, compiled: bool = False):
+    def __init__(self, network: nn.Module, recipe: TrainingRecipe, compiled: bool = False):
         self.network, self.recipe = network, recipe
         self.device = next(network.parameters()).device
         gpu = self.device.type == "cuda"
@@ -68,14 +68,14 @@ class Learner:
         return self.network.eval()
 
 
-def precision(recipe: Recipe, device: str | torch.device) -> str:
+def precision(recipe: TrainingRecipe, device: str | torch.device) -> str:
     """In which precision matrices are multiplied, "bf16" or "fp32"."""
     if recipe.precision != "auto":
         return recipe.precision
     return "bf16" if torch.device(device).type == "cuda" else "fp32"
 
 
-def optimisers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def optimisers(network: nn.Module, recipe: TrainingRecipe) -> list[torch.optim.Optimizer]:
     """AdamW for all parameters, or Muon for the matrices inside of encoders and AdamW for the rest.
 
     Weight decay falls on parameters of two or more dimensions. Muon (K. Jordan, 2024) moves a matrix along its
@@ -93,7 +93,7 @@ def optimisers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer
     return [muon, adamw(rest, recipe)]
 
 
-def adamw(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
+def adamw(parameters: list[nn.Parameter], recipe: TrainingRecipe) -> torch.optim.AdamW:
     """AdamW with weight decay on all parameters of two or more dimensions, the others without."""
     matrices, rest = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]

@@ -7,10 +7,12 @@ import torch
 
 from bench import training as bench_training
 from lib import cct, measure, snp
-from lib.probes import Probe, ProbeRecipe, train_probes
+from lib.probes import Probe
+from lib.recipes import ProbeRecipe
 from lib.runs.rehearsal import noise
 from lib.system.timing import fastest
-from lib.training.loop import predict
+from lib.training.evaluate import predict
+from lib.training.probes import train_probes
 
 IMAGES, TOKENS, NODES, K = 10_000, 16, 256, 100
 

@@ -21,22 +21,22 @@ from lib import cct, runs
 from lib.data import ImageSet
 from lib.data.augment.mixing import Targets
 from lib.experiments.throughput import matrix_peak, operations
-from lib.recipes import REFERENCE, Recipe
+from lib.recipes import REFERENCE, TrainingRecipe
 from lib.runs.rehearsal import noise
-from lib.system import memory
+from lib.system.device import keep_memory
 from lib.system.timing import in_turns
 from lib.system.vision import torchvision
-from lib.training.feed import Feed
-from lib.training.step import Learner, adamw
+from lib.training.batches import TrainingBatches
+from lib.training.step import TrainingStep, adamw
 
 
 def ours(
-    network: cct.CCT, recipe: Recipe, images: ImageSet, compiled: bool, token_factor: int = 1
+    network: cct.CCT, recipe: TrainingRecipe, images: ImageSet, compiled: bool, token_factor: int = 1
 ) -> Callable[[int], None]:
     """A function that trains for some steps, images augmented."""
     device = next(network.parameters()).device
-    learn = Learner(network.train(), recipe, compiled)
-    feed = Feed(images, recipe.augmentation, recipe.batch, 0, device)
+    learn = TrainingStep(network.train(), recipe, compiled)
+    feed = TrainingBatches(images, recipe.augmentation, recipe.batch, 0, device)
     position = 0
 
     def run(steps: int):
@@ -48,10 +48,10 @@ def ours(
     return run
 
 
-def alone(network: cct.CCT, recipe: Recipe, compiled: bool) -> Callable[[int], None]:
+def alone(network: cct.CCT, recipe: TrainingRecipe, compiled: bool) -> Callable[[int], None]:
     """The same step on one batch of noise that is there already."""
     device = next(network.parameters()).device
-    learn = Learner(network.train(), recipe, compiled)
+    learn = TrainingStep(network.train(), recipe, compiled)
     side = network.config.image_size
     x = torch.randn(recipe.batch, 3, side, side, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(recipe.batch, device=device) % network.config.classes
@@ -82,7 +82,7 @@ class Images(torch.utils.data.Dataset):
 class Collate:
     """Puts a batch together and mixes it."""
 
-    def __init__(self, classes: int, recipe: Recipe):
+    def __init__(self, classes: int, recipe: TrainingRecipe):
         v2 = importlib.import_module(f"{torchvision.__name__}.transforms.v2")
         policy = recipe.augmentation
         self.mix = v2.RandomChoice(
@@ -93,7 +93,9 @@ class Collate:
         return self.mix(*torch.utils.data.default_collate(batch))
 
 
-def usual(config: cct.Config, recipe: Recipe, images: ImageSet, device: str | torch.device) -> Callable[[int], None]:
+def usual(
+    config: cct.Config, recipe: TrainingRecipe, images: ImageSet, device: str | torch.device
+) -> Callable[[int], None]:
     """A function that trains vit-pytorch's CCT for some steps on what torchvision's transforms make of the images."""
     v2 = importlib.import_module(f"{torchvision.__name__}.transforms.v2")
     policy, side = recipe.augmentation, config.image_size
@@ -154,7 +156,9 @@ def peer(config: cct.Config) -> nn.Module:
     return network
 
 
-def compare(config: cct.Config, recipe: Recipe, device: str | torch.device, steps: int, rounds: int = 5) -> dict:
+def compare(
+    config: cct.Config, recipe: TrainingRecipe, device: str | torch.device, steps: int, rounds: int = 5
+) -> dict:
     """Median images a second of each way, in turns; with the operations a second of ours and the device's peak."""
     images = noise("random", "train", max(4 * recipe.batch, 2000), config.classes, config.image_size)
     ways = {"usual": usual(config, recipe, images, device)}
@@ -181,7 +185,7 @@ def staged(name: str, batch: int = 64, rounds: int = 3) -> str:
     for factor in dict.fromkeys([1] + [f for _, f in reversed(recipe.token_stages)]):
         tokens = (config.grid // factor) ** 2
         ways[f"ours, {recipe.precision}, {tokens} tokens"] = ours(cct.CCT(config), recipe, images, False, factor)
-    memory.keep()
+    keep_memory()
     medians = in_turns({name: partial(run, 1) for name, run in ways.items()}, rounds, rest=1)
     speed = {name: batch / seconds for name, seconds in medians.items()}
     first, full = list(speed.values())[:2]

@@ -1,7 +1,7 @@
 """Augmentation of whole batches where they live: uint8 (B, H, W, 3) in, the same out, on any device.
 
-What happens to each image was decided before (`lib.data.augment.policy`), so that the same plan gives the same images on a CPU and
-on a GPU. `lib.data.augment.mixing` does what is done to normalised images: erasing, MixUp and CutMix.
+What happens to each image was decided before (`plan`), so that the same plan gives the same images on a CPU and on a
+GPU. `mixing` does what is done to normalised images: erasing, MixUp and CutMix.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lib.data.augment import operations as image_ops
-from lib.system.devices import send
-from lib.data.augment.policy import COLOURS, NOTHING, OPERATIONS, Augmentation, argument, decide, draw
+from lib.data.augment.plan import COLOURS, NOTHING, OPERATIONS, Augmentation, argument, decide, draw
+from lib.system.device import send
 
 RECOLOUR = {  # by name: images and the argument of each, if the operation has one
     "AutoContrast": lambda images, _: image_ops.autocontrast(images),

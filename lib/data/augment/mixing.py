@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.system.devices import send
-from lib.data.augment.policy import Augmentation
+from lib.data.augment.plan import Augmentation
+from lib.system.device import send
 
 NOISES = 256  # images of noise, from which erased rectangles take theirs
 
@@ -56,7 +56,7 @@ def _within(boxes: Tensor, H: int, W: int) -> Tensor:
 
 
 def erase(images: Tensor, boxes: Tensor, noise: Tensor) -> Tensor:
-    """Fill each image's rectangle with noise; boxes (B, 5) as `lib.data.augment.policy.decide` gives them under "erased"."""
+    """Fill each image's rectangle with noise; boxes (B, 5) as `plan.decide` gives them under "erased"."""
     chosen = (boxes[:, 2] > 0).nonzero()[:, 0]  # on the CPU: the device never waits
     if not len(chosen):
         return images

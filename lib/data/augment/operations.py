@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lib.system.devices import constant
+from lib.system.device import constant
 
 LUMA = (19595, 38470, 7471)  # ITU-R 601-2 in units of 2^-16, as Pillow converts to grey
 

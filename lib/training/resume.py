@@ -1,6 +1,7 @@
-"""Checkpoints of a training: weights, the optimisers' moments and a little state, as data (safetensors)."""
+"""Stopping a long computation in time and going on later: deadlines, and checkpoints of a training as safetensors."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,9 +9,36 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lib.system import files
+from lib.system import files, parallel
+from lib.system.errors import OutOfTime
 
 Parts = Mapping[str, nn.Module | Optimizer]
+
+
+class Deadline:
+    """A time limit that long computations ask between two steps: `seconds` from now; None never comes."""
+
+    def __init__(self, seconds: float | None = None):
+        if seconds is not None and seconds < 0:
+            raise ValueError(f"a time limit must be at least 0 seconds, got {seconds}")
+        self.seconds = seconds
+        self._end = None if seconds is None else time.monotonic() + seconds
+        self.begin()
+
+    def begin(self):
+        """A series of steps begins: those of another kind say nothing about how long these take."""
+        self._asked, self._longest = time.monotonic(), 0.0
+
+    def near(self) -> bool:
+        """Whether another step as long as the longest of this series would not fit."""
+        now = time.monotonic()
+        self._longest, self._asked = max(self._longest, now - self._asked), now
+        return self._end is not None and now + self._longest > self._end
+
+    def check(self, doing: str):
+        """Raises OutOfTime, in all processes of a group, if the limit is near; `doing` says what was being done."""
+        if parallel.any_of(self.near())[0]:
+            raise OutOfTime(f"stopped in {doing}, {self.seconds:.0f} seconds being over; call it again to go on")
 
 
 def save(path: Path, identity: str, state: dict, parts: Parts):
@@ -25,7 +53,7 @@ def save(path: Path, identity: str, state: dict, parts: Parts):
     files.write_tensors(path, tensors, {"identity": identity, "state": json.dumps(state)})
 
 
-def resume(path: Path, identity: str, parts: Parts) -> dict:
+def restore(path: Path, identity: str, parts: Parts) -> dict:
     """Put networks and optimisers where the checkpoint left them; returns its state.
 
     Raises ValueError if the file is damaged or of another training.

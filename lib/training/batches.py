@@ -15,16 +15,15 @@ from lib.data import ImageSet, normalise
 from lib.data.augment import mixing
 from lib.data.augment.apply import augment
 from lib.data.augment.mixing import Targets
-from lib.data.augment.policy import Augmentation, decide, draw
+from lib.data.augment.plan import Augmentation, decide, draw
 from lib.system import parallel
-from lib.system.devices import send
-from lib.system.seeds import seed_for
+from lib.system.device import seed_for, send
 
 PIXELS_AT_ONCE = {"cpu": 2**20, "cuda": 2**21}  # small enough for a cache, large enough to keep threads busy
 
 
-class Feed:
-    """Augmented batches of an image set: `Feed(...).steps(first, last)` yields (images (B, 3, H, W), targets).
+class TrainingBatches:
+    """Augmented batches of an image set: `steps(first, last)` yields (images (B, 3, H, W), targets) of some steps.
 
     batch: images a step of all processes; each process gets its part. Raises ValueError if there are fewer images than
     that, or if the batch cannot be shared out evenly (in pairs, where images are mixed).

@@ -1,7 +1,7 @@
 """What is done to training images: the policy, and what it comes to for each image of a batch, drawn at random.
 
 Random numbers are drawn (`draw`) a step at a time, in few calls; what follows from them (`decide`) is worked out for
-many steps at once. Both happen on the CPU and wait for no device; `lib.data.augment.apply` and `lib.data.augment.mixing` then do it.
+many steps at once. Both happen on the CPU and wait for no device; `apply` and `mixing` then do it.
 """
 
 import math

@@ -1,0 +1,72 @@
+"""What sets of labelled things share, whatever the things are: parts with as many of each label, and batches."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class LabelledSet:
+    """Base of a dataclass with `name`, `split`, `labels` (N,) and `label_names`; its arrays have an entry a thing.
+
+    `inputs` says how things reach a network, the rest follows from the labels.
+    """
+
+    name: str
+    split: str
+    labels: np.ndarray
+    label_names: list[str]
+    thing: str  # what error messages call one of them
+
+    def inputs(self, part: slice, device: str | torch.device):
+        """Some of the things as a network takes them, on the device."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def require_every_class(self) -> Self:
+        """Returns itself; ValueError that names the labels without any, since a mean over none is no number."""
+        counts = np.bincount(self.labels, minlength=len(self.label_names))
+        if missing := [self.label_names[i] for i in np.flatnonzero(counts == 0)]:
+            raise ValueError(
+                f"{self.name} {self.split} has no {self.thing} of {', '.join(map(repr, missing))}: every label needs"
+                f" at least one; add {self.thing}s or drop the label"
+            )
+        return self
+
+    def steps(self, batch: int) -> int:
+        """Whole batches in an epoch; ValueError if there is not one."""
+        if len(self) < batch:
+            things = f"{self.thing}s"
+            raise ValueError(f"an epoch needs at least one batch of {batch} {things}, got {len(self)} {things}")
+        return len(self) // batch
+
+    def take(self, indices: np.ndarray) -> Self:
+        """The things at some positions, in that order."""
+        return replace(self, **{name: v[indices] for name, v in vars(self).items() if isinstance(v, np.ndarray)})
+
+    def balanced(self, size: int, seed: int = 0) -> Self:
+        """About `size` things, as many of each label, drawn by `seed`; all if `size` is 0 or not less."""
+        if not 0 < size < len(self):
+            return self
+        order = np.random.default_rng(seed).permutation(len(self))
+        labels = self.labels[order]
+        by_label = np.argsort(labels, kind="stable")
+        rank = np.empty(len(self), np.int64)  # how many of the same label come before this one
+        starts = np.searchsorted(labels[by_label], labels[by_label])
+        rank[by_label] = np.arange(len(self)) - starts
+        return self.take(np.sort(order[rank < max(1, size // len(self.label_names))]))
+
+
+def batches(
+    things: LabelledSet, device: str | torch.device = "cpu", size: int = 250, part: slice = slice(None)
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Some or all things in order, as a network takes them, with their labels int64 (B,), on the device."""
+    first, last, _ = part.indices(len(things))
+    for start in range(first, last, size):
+        chosen = slice(start, min(start + size, last))
+        yield things.inputs(chosen, device), torch.as_tensor(things.labels[chosen]).to(device)

@@ -1,0 +1,118 @@
+"""Probes are trained on a frozen network, at all sites in one pass over the images.
+
+Their losses are independent, so each is computed and differentiated inside the forward pass, at the moment its site's
+activations exist; the sum of memory is that of one site.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lib.data import ImageSet, normalise
+from lib.data.augment.apply import shift_and_flip
+from lib.probes import Probe
+from lib.recipes import ProbeRecipe
+from lib.sites import record
+from lib.system import parallel
+from lib.system.device import bar, keep_memory, seed_for
+from lib.system.errors import OutOfTime
+from lib.system.identity import training_identity
+from lib.training import resume
+from lib.training.resume import Deadline
+
+
+def train_probes(
+    network: nn.Module,
+    sites: Iterable[str],
+    images: ImageSet,
+    recipe: ProbeRecipe,
+    seed: int = 0,
+    checkpoint: Path | None = None,
+    deadline: Deadline | None = None,
+    identity: str | None = None,
+) -> tuple[dict[str, Probe], list[dict]]:
+    """Train a probe at each site of a frozen network; returns them with their curve: one row an epoch and site.
+
+    The processes of a group (`lib.system.parallel`) share out each batch and add up their gradients.
+
+    `checkpoint` names a file that is written at the end of each epoch, from which a later call goes on. ValueError for
+    fewer images than a batch or the checkpoint of another training, which is told by its `identity` (default: recipe,
+    seed, sites, name and size of the image set); OutOfTime before a deadline comes.
+    """
+    keep_memory()
+    device = next(network.parameters()).device
+    network.eval().requires_grad_(False)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed_for(seed, 1))
+        probes = {s: Probe(network.width(s), len(images.label_names)).to(device) for s in sites}
+    parameters = [p for probe in probes.values() for p in probe.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+    pixels, labels = (torch.as_tensor(a).to(device) for a in (images.images, images.labels))
+    per_epoch = images.steps(recipe.batch)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.epochs * per_epoch)
+    sums = {s: torch.zeros(2, device=device) for s in probes}
+    mine = parallel.part(recipe.batch)
+    share = (mine.stop - mine.start) * parallel.size() / recipe.batch  # 1, but for batches that do not divide
+    target = labels[:0]
+
+    def learn(site: str, h: Tensor):
+        with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+            fields = probes[site](h.float())
+            loss = F.cross_entropy(fields, target)
+            (loss * share).backward()
+        sums[site] += share * torch.stack([loss.detach(), (fields.detach().argmax(1) == target).float().mean()])
+
+    state = {"epoch": 0, "curve": [], "schedule": schedule.state_dict()}
+    identity = identity or training_identity(recipe, seed, images, sites=list(probes))
+    together = nn.ModuleList(probes.values())
+    if checkpoint and checkpoint.exists():
+        state = resume.restore(checkpoint, identity, {"probes": together, "optimiser": optimiser})
+        schedule.load_state_dict(state["schedule"])
+        for group, lr in zip(optimiser.param_groups, schedule.get_last_lr(), strict=True):
+            group["lr"] = lr
+    if deadline:
+        deadline.begin()
+    progress = bar(recipe.epochs * per_epoch, f"{len(probes)} probes", state["epoch"] * per_epoch)
+    with torch.random.fork_rng(), torch.no_grad(), record(network, {s: network.site(s) for s in probes}, learn):
+        for epoch in range(state["epoch"], recipe.epochs):
+            torch.manual_seed(seed_for(seed, 2, epoch))
+            order = torch.from_numpy(np.random.default_rng(seed_for(seed, 3, epoch)).permutation(len(images))).to(
+                device
+            )
+            for chosen in order[: per_epoch * recipe.batch].split(recipe.batch):
+                target = labels[chosen]
+                optimiser.zero_grad()
+                batch = shift_and_flip(pixels[chosen], recipe.shift, recipe.flip)[mine]
+                target = target[mine]
+                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                    network(normalise(batch, images.mean, images.std))
+                _share(parameters)
+                optimiser.step()
+                schedule.step()
+                progress.update()
+                if deadline and parallel.any_of(deadline.near())[0]:
+                    raise OutOfTime(f"probes stopped in epoch {epoch + 1}; call it again to go on after {epoch}")
+            parallel.add(*sums.values())
+            for site, total in sums.items():
+                loss, correct = (total / per_epoch / parallel.size()).tolist()
+                state["curve"].append({"epoch": epoch + 1, "site": site, "loss": loss, "train_accuracy": correct})
+                total.zero_()
+            if checkpoint:
+                state |= {"epoch": epoch + 1, "schedule": schedule.state_dict()}
+                resume.save(checkpoint, identity, state, {"probes": together, "optimiser": optimiser})
+    progress.close()
+    return probes, state["curve"]
+
+
+def _share(parameters: list[nn.Parameter]):
+    """Make each gradient the mean over all processes: one transfer for all parameters."""
+    if parallel.size() > 1:
+        together = torch.cat([p.grad.flatten() for p in parameters])
+        parallel.add(together)
+        parts = (together / parallel.size()).split([p.numel() for p in parameters])
+        for p, part in zip(parameters, parts, strict=True):
+            p.grad.copy_(part.view_as(p))
