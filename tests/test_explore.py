@@ -184,11 +184,11 @@ def test_the_image_explorer_shows_what_each_node_adds():
     assert explorer.answer[0] == "abcde"[fields.argmax()]
     before = explorer.parts
     file = io.BytesIO()
-    Image.fromarray(np.full((20, 30, 3), 200, np.uint8)).save(file, "PNG")
+    Image.fromarray(np.full((20, 30), 200 * 257, np.uint16)).save(file, "PNG")  # 16 bits, as `data.load` reads them
     upload = {"name": "own.png", "type": "image/png", "size": 1, "last_modified": datetime.now(UTC)}
     for _ in range(2):  # the second time after another image
         explorer.upload.value = (upload | {"content": memoryview(file.getvalue())},)
-        assert explorer.own.shape == (8, 8, 3) and not np.allclose(before, explorer.parts)
+        assert explorer.own.shape == (8, 8, 3) and (explorer.own == 200).all() and not np.allclose(before, explorer.parts)
         assert len(explorer.picture.outputs) == 1
         explorer.image.value += 1
         assert explorer.own is None

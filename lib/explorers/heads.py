@@ -5,12 +5,11 @@ import html
 
 import ipywidgets as widgets
 import numpy as np
-import torch
 from IPython.display import HTML
 
 from lib import charts, heads, snp
 from lib.charts import heads as head_charts
-from lib.data import normalise
+from lib.data import normalise, tensor
 from lib.explorers import page as embed
 
 
@@ -103,7 +102,7 @@ class HeadExplorer(widgets.VBox):
         """Attention that each token receives from all tokens on average, as a square."""
         if self.images is None:
             return None
-        image = torch.from_numpy(self._image(label))[None].to(self.run.device)
+        image = tensor(self._image(label))[None].to(self.run.device)
         maps = self.network.attention_maps(normalise(image, self.images.mean, self.images.std))[self.encoder.value - 1]
         side = self.run.definition.network.grid
         return maps[0, head].mean(0).reshape(side, side).cpu().numpy()

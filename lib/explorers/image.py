@@ -1,7 +1,6 @@
 """The live image explorer: which nodes of a site speak for which labels when they see one image."""
 
 import html
-import io
 
 import ipywidgets as widgets
 import numpy as np
@@ -10,13 +9,13 @@ from PIL import Image, ImageOps
 
 from lib import charts
 from lib.cct import CCT
-from lib.data import normalise
+from lib.data import decode, normalise, tensor
 from lib.probes import Probe
 
 
 def contributions(network: CCT, probe: Probe, site: str, image: np.ndarray, mean: tuple, std: tuple) -> np.ndarray:
     """W_jn p_n of one image uint8 (H, W, 3): what each node adds to each output of the site's probe, (nodes, K)."""
-    x = normalise(torch.from_numpy(image)[None].to(probe.weight.device), mean, std)
+    x = normalise(tensor(image)[None].to(probe.weight.device), mean, std)
     with torch.no_grad():
         pooled = probe.pool(network.activations(x, [site])[site])[0]
         return (pooled[:, None] * probe.weight.T).cpu().numpy()
@@ -53,7 +52,7 @@ class ImageExplorer(widgets.VBox):
         self.upload.value = ()  # so that the same file can be uploaded again
         try:
             self.show(bytes(file["content"]))
-        except OSError:
+        except ValueError:
             self.words.value = f"{html.escape(file['name'])} is not an image that can be read."
 
     def _picked(self, change):
@@ -63,7 +62,7 @@ class ImageExplorer(widgets.VBox):
     def show(self, content: bytes):
         """Show an image file of the reader's own, cut to a square of the network's size."""
         side = self.run.definition.network.image_size
-        self.own = np.array(ImageOps.fit(Image.open(io.BytesIO(content)).convert("RGB"), (side, side)))
+        self.own = np.array(ImageOps.fit(Image.fromarray(decode(content)), (side, side)))
         self._update()
 
     def _update(self, change=None):

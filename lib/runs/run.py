@@ -202,7 +202,7 @@ class Run(Sited):
         """The run's images, at the size its network takes; MissingData where no source has them."""
         if split not in self._images:
             side = self.definition.network.image_size
-            self._images[split] = data.load(self.definition.data, split).resized(side)
+            self._images[split] = data.load(self.definition.data, split).resized(side).locked()
         return self._images[split]
 
     # ---- the stage store
