@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lib.data import ImageSet, batches
+from lib.recipes import CNNRecipe
 from lib.sites import Site
 
 
@@ -31,8 +32,8 @@ class CNN(nn.Module):
     def __init__(
         self,
         classes: int,
-        widths: tuple[int, ...] = (16, 32, 64, 64, 96, 96),
-        pools: tuple[bool, ...] = (True, True, False, False, True, False),
+        widths: tuple[int, ...] = CNNRecipe.widths,
+        pools: tuple[bool, ...] = CNNRecipe.pools,
     ):
         super().__init__()
         if len(widths) != len(pools):
@@ -55,7 +56,7 @@ class CNN(nn.Module):
 
 
 @torch.no_grad()
-def settled(network: nn.Module, images: ImageSet) -> nn.Module:
+def with_batch_statistics(network: nn.Module, images: ImageSet) -> nn.Module:
     """The network, in evaluation mode, after its batch normalisations have seen some images; no weight changes.
 
     In an untrained network they would otherwise scale by nothing, and activations would fade with depth.

@@ -1,6 +1,6 @@
 """The read-out of a site: sequence pooling and a linear layer without bias (phase 2 of arXiv:2501.12900).
 
-    a_t = softmax_t(g . h_t + b)        p_n = sum_t a_t h_tn        field_j = sum_n W_jn p_n
+a_t = softmax_t(g . h_t + b)        p_n = sum_t a_t h_tn        field_j = sum_n W_jn p_n
 """
 
 import torch

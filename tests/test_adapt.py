@@ -191,6 +191,6 @@ def test_a_cnn_needs_a_pool_for_each_width():
 def test_settling_changes_no_weight(images):
     network = cnn.CNN(5, (4, 6), (True, False))
     before = [p.clone() for p in network.parameters()]
-    assert not cnn.settled(network, images).training
+    assert not cnn.with_batch_statistics(network, images).training
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
     assert network.blocks[0][2].running_mean.abs().sum() > 0

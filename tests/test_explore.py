@@ -184,7 +184,7 @@ def test_the_image_explorer_shows_what_each_node_adds():
     assert explorer.answer[0] == "abcde"[fields.argmax()]
     before = explorer.parts
     file = io.BytesIO()
-    Image.fromarray(np.full((20, 30), 200 * 257, np.uint16)).save(file, "PNG")  # 16 bits, as `data.load` reads them
+    Image.fromarray(np.full((20, 30), 200 * 257, np.uint16)).save(file, "PNG")  # 16 bits
     upload = {"name": "own.png", "type": "image/png", "size": 1, "last_modified": datetime.now(UTC)}
     for _ in range(2):  # the second time after another image
         explorer.upload.value = (upload | {"content": memoryview(file.getvalue())},)

@@ -10,7 +10,6 @@ from lib import claims, cnn, runs
 from lib.charts import layers as layer_charts
 from lib.experiments import filters
 from lib.recipes import ProbeRecipe
-from lib.system import files
 from lib.training import evaluate
 
 
@@ -81,10 +80,8 @@ def test_the_verdict_on_cnns_asks_for_more_than_an_untrained_network_gives(poole
 def test_the_published_cnn_reaches_what_is_recorded(monkeypatch):
     monkeypatch.delenv("MODUS_RUNS", raising=False)
     run = runs.load("glyphs", ["cnn"])
-    network = cnn.CNN(run.definition.network.classes)
-    network.load_state_dict(files.read_parts(run.folder / "cnn.safetensors"))
     test = run.images("test")
-    reached = evaluate.accuracy(evaluate.predict(network.eval(), test), test.labels)
+    reached = evaluate.accuracy(evaluate.predict(run.cnn(), test), test.labels)
     assert reached == pytest.approx(run.results["cnn_test_accuracy"], abs=0.002)
     stored = filters.of_runs([run, None, runs.load("glyphs-s1", ["cnn"])])
     assert set(stored["run"]) == {"glyphs"} and set(stored["seed"]) == {0, 1, 2}

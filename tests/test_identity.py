@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from conftest import tiny_config, tiny_images
 from lib.recipes import ProbeRecipe, TrainingRecipe
 from lib.runs.definition import Definition
-from lib.runs.pipeline import STAGES
+from lib.runs.stages import STAGES
 from lib.system import identity
 
 PART = [("epochs", float, field(default=2)), ("widths", tuple, field(default=(16, 32)))]

@@ -1,7 +1,5 @@
 """Masked networks: removed weights stay removed, compacted networks compute the same, costs are those of the model."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -9,8 +7,7 @@ import torch
 from conftest import tiny_config
 from lib import cct
 from lib.data.augment.plan import Augmentation
-from lib.experiments import cost, masked, pruning
-from lib.experiments import smaller as compact
+from lib.experiments import cost, masked, pruning, smaller
 from lib.recipes import PruningRecipe, ScratchRecipe, TrainingRecipe
 from lib.system import timing
 from lib.system.files import Journal
@@ -32,7 +29,7 @@ def removed_are_zero(network: cct.CCT, masks) -> bool:
 
 def test_a_mask_removes_weights_from_a_copy(network):
     masks = half(network)
-    pruned = masked.settle(masked.apply(network, masks))
+    pruned = masked.make_permanent(masked.apply(network, masks))
     assert removed_are_zero(pruned, masks) and not removed_are_zero(network, masks)
     assert pruned.state_dict().keys() == network.state_dict().keys()
     with pytest.raises(ValueError, match=r"the mask of 1\.linear1 must be \(12, 8\), got \(8, 12\)"):
@@ -76,29 +73,39 @@ def idle(network: cct.CCT) -> cct.CCT:
 
 def test_a_compacted_network_computes_the_same_with_fewer_nodes(network):
     images = torch.randn(4, 3, 8, 8)
-    smaller = compact.without_idle_nodes(idle(network))
-    assert [e.linear1.out_features for e in smaller.encoders] == [6, 6]
-    torch.testing.assert_close(smaller(images), network(images), atol=1e-5, rtol=0)
-    torch.testing.assert_close(compact.sparse(network)(images), network(images), atol=1e-5, rtol=0)
-    assert cost.cost(smaller)["macs"].sum() <= cost.cost(network)["macs"].sum()
+    small = smaller.without_idle_nodes(idle(network))
+    assert [e.linear1.out_features for e in small.encoders] == [6, 6]
+    torch.testing.assert_close(small(images), network(images), atol=1e-5, rtol=0)
+    torch.testing.assert_close(smaller.sparse(network)(images), network(images), atol=1e-5, rtol=0)
+    assert cost.cost(small)["macs"].sum() <= cost.cost(network)["macs"].sum()
 
 
-def test_a_compacted_network_is_stored_without_its_zeros(network, tmp_path):
-    pruned = masked.settle(masked.apply(idle(network), half(network)))
-    smaller = compact.without_idle_nodes(pruned)
-    compact.save(tmp_path / "small.safetensors", smaller)
-    found = compact.load(tmp_path / "small.safetensors", network.config)
-    images = torch.randn(4, 3, 8, 8)
-    torch.testing.assert_close(found(images), pruned(images), atol=1e-5, rtol=0)
-    with pytest.raises(ValueError, match="does not hold a network of this configuration"):
-        compact.load(tmp_path / "small.safetensors", dataclasses.replace(network.config, depth=1))
+def test_what_is_compared_is_counted_and_computes_the_same(network, images):
+    recipe = PruningRecipe(latency_batches=(2,), latency_rounds=1)
+    sizes, times = smaller.compared(idle(network), {0.3: half(network)}, images, recipe)
+    dense, zeros, small = sizes
+    assert [row["network"] for row in sizes] == ["dense", "masked", "compacted"]
+    assert dense["weights"] > zeros["weights"] > small["weights"] and dense["bytes"] == zeros["bytes"] > small["bytes"]
+    assert zeros["difference"] == 0 and small["difference"] < 1e-5
+    assert {row["network"] for row in times} == {"dense", "masked", "csr", "compacted"}
+
+
+def test_a_packed_network_holds_all_that_is_not_zero(network):
+    pruned = masked.make_permanent(masked.apply(network, half(network)))
+    tensors = smaller.packed(pruned)
+    for name, value in pruned.state_dict().items():
+        if name not in tensors:
+            assert torch.equal(tensors[f"{name}:values"], value[value != 0])
+            bits = np.unpackbits(tensors[f"{name}:bits"].numpy(), count=value.numel()).reshape(value.shape)
+            assert np.array_equal(bits, value != 0)
+    assert "1.linear1" not in tensors and "encoders.0.linear1.weight:bits" in tensors
 
 
 def test_an_encoder_without_hidden_nodes_is_named(network):
     with torch.no_grad():
         network.encoders[1].linear1.weight.zero_()
     with pytest.raises(ValueError, match="no hidden node of encoder 2"):
-        compact.without_idle_nodes(network)
+        smaller.without_idle_nodes(network)
 
 
 def test_the_cost_of_the_reference():
@@ -131,7 +138,7 @@ def test_methods_of_a_study_keep_as_many_weights_in_each_layer(network, images):
     site = dict.fromkeys(network.sites, 8) | {f"{e}.ff_hidden": 12 for e in (1, 2)} | {cct.READOUT: 8}
     random = np.random.default_rng(0)
     nodes = {s: pruning.andc.Nodes(*random.normal(size=(2, 5, n))) for s, n in site.items()}
-    study = pruning.Study(None, network, nodes, images, images, RECIPE, PruningRecipe(), 0)
+    study = pruning.PruningExperiment(None, network, nodes, images, images, RECIPE, PruningRecipe(), 0)
     base = {"regime": "none", "layers": "all", "encoder": 0, "reading": "diagonal", "threshold": 0.3, "draw": 0}
     rule = study.masks(base | {"method": "andc"})
     assert list(rule) == list(network.layers)

@@ -7,7 +7,6 @@ import pytest
 
 from lib import andc, cct, heads, runs, snp
 from lib.experiments import pruning_tables
-from lib.system import files
 
 RECORDS = {path.parent.name: json.loads(path.read_text()) for path in sorted(runs.PUBLISHED.glob("*/run.json"))}
 PUBLISHED = [name for name, record in RECORDS.items() if "train" in record["stages"]]  # some have single stages
@@ -48,8 +47,7 @@ def test_counts_and_polarisation_follow_from_the_class_means(run):
 
 def test_kept_weights_follow_from_the_class_means(run):
     nodes = {s: andc.Nodes(run.class_means(s, "train"), run.weight(s)) for s in run.sites}
-    tensors, _ = files.read_tensors(run.folder / "readout.safetensors")
-    nodes[cct.READOUT] = andc.Nodes(**{name: t.numpy() for name, t in tensors.items()})
+    nodes[cct.READOUT] = run.readout()
     layers = run.network().layers
     table = run.table("andc").query("method == 'andc' and encoder == 0 and reading == 'diagonal' and regime == 'none'")
     for row in table.itertuples():

@@ -30,13 +30,13 @@ def test_a_stage_that_fails_is_tried_once_and_reported(tmp_path, monkeypatch, ca
     monkeypatch.setenv("PYTHONPATH", "")
     tried = []
 
-    def fail(run):
-        tried.append(run.name)
+    def fail(job):
+        tried.append(job.definition.data)
         raise MemoryError("not enough of it")
 
     monkeypatch.setitem(runs.STAGES, "train", runs.STAGES["train"]._replace(compute=fail))
     assert reproduce.reproduce("glyphs-tiny", output=tmp_path) == ["its stages"]
-    assert tried == ["glyphs-tiny"]
+    assert tried == ["glyphs"]
     assert "glyphs-tiny        FAILED: MemoryError: not enough of it" in capsys.readouterr().err
     report = (tmp_path / "glyphs-tiny" / "report.md").read_text()
     assert "**Not executed: 01-network, " in report and "MemoryError: not enough of it\n```" in report

@@ -166,8 +166,8 @@ def test_a_time_limit_stops_a_run_where_it_can_go_on(folder, monkeypatch):
         run = runs.make("tiny")
         with contextlib.suppress(OutOfTime):
             loop.train(
-                run.build, run.definition.training, run.images("train"), 0, run.folder / ".training.safetensors",
-                deadline=Deadline(0.02), identity=run.inputs("train"),
+                run.build, run.definition.training, run.images("train"), 0, run.unfinished("training.safetensors"),
+                deadline=Deadline(0.02), identity=run.store.inputs("train"),
             )  # fmt: skip
             runs.make("tiny").require("train")
             break

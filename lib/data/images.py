@@ -49,6 +49,14 @@ class ImageSet(LabelledSet):
         if self.coarse_names is not None:
             object.__setattr__(self, "coarse_names", [str(name) for name in self.coarse_names])
 
+    @property
+    def superclasses(self) -> list[str] | None:
+        """The coarse name of each label, where the set has them."""
+        if self.coarse_names is None:
+            return None
+        coarse = dict(zip(self.labels.tolist(), self.coarse_labels.tolist(), strict=True))
+        return [self.coarse_names[coarse[i]] for i in range(len(self.label_names))]
+
     def inputs(self, part: slice, device: str | torch.device) -> Tensor:
         """Normalised, float32 (B, 3, H, W)."""
         return normalise(tensor(self.images[part]).to(device), self.mean, self.std)

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, and multiplications with additions (MACs) for one image."""
+"""What a network costs: parameters, multiplications with additions (MACs) for one image, and how fast it is trained."""
 
 import math
 
@@ -8,6 +8,8 @@ from torch import nn
 
 from lib.cct import CCT, Attention
 from lib.sites import Site, record
+from lib.system import parallel
+from lib.system.timing import fastest
 
 
 @torch.no_grad()
@@ -36,3 +38,31 @@ def cost(network: CCT) -> pd.DataFrame:
         bias = 0 if module.bias is None else module.bias.numel()
         rows.append({"module": name, "parameters": kept + bias, "macs": kept * math.prod(outputs)})
     return pd.DataFrame(rows)
+
+
+def operations(network: CCT) -> float:
+    """Floating-point operations to train on one image: two for each MAC of the forward pass, twice that backward."""
+    return 6.0 * float(cost(network.eval())["macs"].sum())
+
+
+def matrix_peak(device: str | torch.device, size: int | None = None, repeat: int = 5) -> float:
+    """Operations a second of the largest square product of matrices, in the precision in which training multiplies.
+
+    bfloat16 on a GPU, float32 on a CPU; the fastest of a few repetitions.
+    """
+    gpu = torch.device(device).type == "cuda"
+    size = size or (8192 if gpu else 1024)
+    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16 if gpu else torch.float32) for _ in range(2))
+    return 2.0 * size**3 / fastest(lambda: a @ b, repeat, device)
+
+
+def training_speed(network: CCT, images: int, seconds: float, device: str) -> dict[str, float]:
+    """Images a second of a training, operations a second, and their share of the device's largest product.
+
+    Nothing in processes other than the first of a group.
+    """
+    if parallel.rank():
+        return {}
+    speed = images / seconds
+    rate, peak = speed * operations(network), matrix_peak(device) * parallel.size()
+    return {"images_per_second": speed, "operations_per_second": rate, "share_of_peak": rate / peak}

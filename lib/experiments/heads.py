@@ -17,7 +17,7 @@ from lib.training import evaluate, loop
 from lib.training.probes import train_probes
 
 
-class Study:
+class HeadExperiment:
     """The heads of one network, and the same network without each of them; each method returns rows of a table."""
 
     def __init__(

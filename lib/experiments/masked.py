@@ -23,7 +23,7 @@ from lib.training import loop
 def apply(network: CCT, masks: Mapping[str, np.ndarray]) -> CCT:
     """A copy of the network that keeps only the masked weights of some layers, also while it is trained.
 
-    masks: layer -> (outputs, inputs) bool. `settle` turns the result into a plain network.
+    masks: layer -> (outputs, inputs) bool. `make_permanent` turns the result into a plain network.
     """
     network = copy.deepcopy(network)
     device = next(network.parameters()).device
@@ -35,7 +35,7 @@ def apply(network: CCT, masks: Mapping[str, np.ndarray]) -> CCT:
     return network
 
 
-def settle(network: CCT) -> CCT:
+def make_permanent(network: CCT) -> CCT:
     """Make the masks of `apply` permanent, in place: removed weights are zeros, parameters have their usual names."""
     for module in network.modules():
         if isinstance(module, nn.Linear) and prune.is_pruned(module):
@@ -65,7 +65,7 @@ def retrain(
         return masked
 
     device = next(network.parameters()).device
-    return settle(loop.train(build, recipe, images, seed, device=device)[0]).requires_grad_(True)
+    return make_permanent(loop.train(build, recipe, images, seed, device=device)[0]).requires_grad_(True)
 
 
 @dataclass(frozen=True)

@@ -70,8 +70,8 @@ def scratch_cells(recipe: ScratchRecipe) -> list[dict]:
     return [row("scratch", "ff", t, m) for t, m in itertools.product(recipe.thresholds, recipe.methods)]
 
 
-class Study:
-    """Masks of one trained network by every rule, and what becomes of it; see `Study.rows`."""
+class PruningExperiment:
+    """Masks of one trained network by every rule, and what becomes of it; see `rows`."""
 
     def __init__(
         self,
@@ -140,9 +140,9 @@ class Study:
             new, _ = loop.train(
                 lambda: masked.apply(self.build(), masks), self.training, self.train_images, self.seed, device=device
             )
-            return masked.settle(new)
+            return masked.make_permanent(new)
         if key["regime"] == "none":
-            return masked.settle(masked.apply(self.network, masks))
+            return masked.make_permanent(masked.apply(self.network, masks))
         short = dataclasses.replace(
             self.training,
             epochs=self.recipe.retraining_epochs,

@@ -1,13 +1,14 @@
-"""Pruned networks made really smaller: nodes without connections removed, weights stored without their zeros.
+"""Pruned networks made really smaller, and what that saves: nodes without connections removed, zeros left out.
 
 A mask of zeros alone makes no network smaller or faster. Two things can: a hidden node of a feed-forward sub-block that
 has no incoming weight is a constant, and one without outgoing weight says nothing, so both can be removed (structured);
 and the zeros that remain can be left out of the file, or out of the computation by a sparse layout.
 """
 
+import contextlib
 import copy
 import warnings
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -15,7 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.cct import CCT
+from lib.data import ImageSet
+from lib.experiments import masked
+from lib.experiments.cost import cost
+from lib.recipes import PruningRecipe
 from lib.system import files
+from lib.system.timing import latency
+from lib.training import evaluate
 
 
 @torch.no_grad()
@@ -59,8 +66,8 @@ def sparse(network: CCT) -> CCT:
     return network
 
 
-def save(path: Path, network: CCT):
-    """Write a network as safetensors; a matrix with zeros becomes its other values and one bit for each weight."""
+def packed(network: CCT) -> dict[str, Tensor]:
+    """What a file of the network has to hold: of a matrix with zeros its other values and one bit for each weight."""
     tensors = {}
     for name, value in network.state_dict().items():
         kept = value != 0
@@ -70,28 +77,45 @@ def save(path: Path, network: CCT):
             tensors[f"{name}:shape"] = torch.tensor(value.shape)
         else:
             tensors[name] = value
-    files.write_tensors(path, tensors)
+    return tensors
 
 
-def load(path: Path, config) -> CCT:
-    """The network that `save` wrote; ValueError if the file is damaged or of another configuration."""
-    tensors, _ = files.read_tensors(path)
-    state = {name: t for name, t in tensors.items() if ":" not in name}
-    for name in [n.removesuffix(":bits") for n in tensors if n.endswith(":bits")]:
-        shape = tuple(tensors[f"{name}:shape"].tolist())
-        kept = np.unpackbits(tensors[f"{name}:bits"].numpy(), count=int(np.prod(shape))).astype(bool)
-        state[name] = torch.zeros(shape)
-        state[name][torch.from_numpy(kept.reshape(shape))] = tensors[f"{name}:values"]
-    network = CCT(config)
-    for e, encoder in enumerate(network.encoders):
-        hidden = state.get(f"encoders.{e}.linear1.bias", torch.empty(0))
-        encoder.linear1 = nn.Linear(config.width, len(hidden))
-        encoder.linear2 = nn.Linear(len(hidden), config.width)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{path} does not hold a network of this configuration: {error}") from error
-    return network.eval()
+def compared(
+    dense: CCT, masks: Mapping[float, Mapping[str, np.ndarray]], images: ImageSet, recipe: PruningRecipe
+) -> tuple[list[dict], list[dict]]:
+    """Size and latency of a network, masked, without idle nodes and with CSR weights; masks by threshold.
+
+    One row a threshold and network of each table; "difference" is the largest of a logit from the masked network's.
+    """
+    sizes, times = [{"threshold": 1.0, "network": "dense", "difference": 0.0} | _size(dense, dense.state_dict())], []
+    for threshold, of_layers in masks.items():
+        zeros = masked.make_permanent(masked.apply(dense, of_layers))
+        networks = {"dense": dense, "masked": zeros, "csr": sparse(zeros)}
+        with contextlib.suppress(ValueError):  # where an encoder has lost all its hidden nodes
+            networks["compacted"] = without_idle_nodes(zeros)
+        expected = evaluate.predict(zeros, images)
+        for name in ("masked", "compacted"):
+            if name in networks:
+                gap = float(abs(evaluate.predict(networks[name], images) - expected).max())
+                tensors = packed(networks[name]) if name == "compacted" else networks[name].state_dict()
+                row = {"threshold": threshold, "network": name, "difference": gap}
+                sizes.append(row | _size(networks[name], tensors))
+        rows = latency(networks, dense.config.image_size, recipe.latency_batches, recipe.latency_rounds)
+        times += [{"threshold": threshold} | row for row in rows]
+    return sizes, times
+
+
+def _size(network: CCT, tensors: Mapping[str, Tensor]) -> dict[str, int]:
+    table = cost(network)
+    ff = table["module"].str.contains("linear")
+    return {
+        "weights": int(table["parameters"].sum()),
+        "ff_weights": int(table["parameters"][ff].sum()),
+        "macs": int(table["macs"].sum()),
+        "ff_macs": int(table["macs"][ff].sum()),
+        "hidden_nodes": sum(e.linear1.out_features for e in network.encoders),
+        "bytes": len(files.encoded(tensors)),
+    }
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:

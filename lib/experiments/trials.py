@@ -5,22 +5,18 @@ validation split, which then judges.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from lib.cct import CCT
+from lib.cct import CCT, Config
 from lib.data import ImageSet
-from lib.data.augment.plan import Augmentation
-from lib.recipes import REFERENCE, TrainingRecipe
-from lib.runs.definition import Definition
+from lib.recipes import REFERENCE, Augmentation, TrainingRecipe
 from lib.system.identity import training_identity
 from lib.training import evaluate, loop
 from lib.training.resume import Deadline
 
 SHARE, SEED = 0.1, 123  # of each label's images that are held out, and of their draw
-CHECKPOINT = ".{}-{}.safetensors"  # of the training of a trial
 
 
 def policies(own: Augmentation) -> dict[str, Augmentation]:
@@ -41,50 +37,31 @@ def hold_out(images: ImageSet, share: float = SHARE, seed: int = SEED) -> tuple[
     return images.take(np.setdiff1d(np.arange(len(images)), held)), images.take(np.sort(held))
 
 
-def rows(
-    kind: str,
-    recipes: Mapping[str, TrainingRecipe],
-    d: Definition,
+def trial(
+    network: Config,
+    recipe: TrainingRecipe,
+    seed: int,
     learnt: ImageSet,
     held: ImageSet,
-    folder: Path,
-    device: str,
+    checkpoint: Path | None = None,
+    device: str = "cpu",
     deadline: Deadline | None = None,
-) -> list[dict]:
-    """One row a recipe, its name in the column `kind`: accuracy on the images `held` out, how many there are, seconds.
+) -> dict:
+    """What a network reaches by a recipe: accuracy on the images `held` out, how many there are, training seconds.
 
-    Checkpoints are kept in `folder` until `done`, so that no training is repeated. Raises OutOfTime before a deadline.
+    The checkpoint is kept, so that no training is repeated. Raises OutOfTime before a deadline.
     """
-    found = []
-    for name, recipe in recipes.items():
-        checkpoint = folder / CHECKPOINT.format(kind, name)
-        network, curve = loop.train(
-            lambda: CCT(d.network),
-            recipe,
-            learnt,
-            d.seed,
-            checkpoint,
-            device=device,
-            deadline=deadline,
-            identity=training_identity(recipe, d.seed, learnt, network=d.network),
-        )
-        factor = recipe.last_token_factor  # a trial is judged with as many tokens as it ended with
-        logits = evaluate.predict(network, held, token_factor=factor)
-        found.append(
-            {
-                kind: name,
-                "held_out_accuracy": evaluate.accuracy(logits, held.labels),
-                "train_accuracy": curve[-1]["train_accuracy"],
-                "train_images": len(learnt),
-                "images": len(held),
-                "tokens": (d.network.grid // factor) ** 2,
-                "seconds": curve[-1]["seconds"],
-            }
-        )
-    return found
-
-
-def done(kind: str, folder: Path):
-    """Remove the checkpoints."""
-    for path in folder.glob(CHECKPOINT.format(kind, "*")):
-        path.unlink()
+    identity = training_identity(recipe, seed, learnt, network=network)
+    trained, curve = loop.train(
+        lambda: CCT(network), recipe, learnt, seed, checkpoint, device=device, deadline=deadline, identity=identity
+    )
+    factor = recipe.last_token_factor  # a trial is judged with as many tokens as it ended with
+    logits = evaluate.predict(trained, held, token_factor=factor)
+    return {
+        "held_out_accuracy": evaluate.accuracy(logits, held.labels),
+        "train_accuracy": curve[-1]["train_accuracy"],
+        "train_images": len(learnt),
+        "images": len(held),
+        "tokens": (network.grid // factor) ** 2,
+        "seconds": curve[-1]["seconds"],
+    }

@@ -1,6 +1,20 @@
 """Runs: `load` one to read its results, `make` it to compute what is missing."""
 
-from lib.runs.pipeline import REQUIRED, STAGES, TABLES
-from lib.runs.run import PUBLISHED, ROOT, Run, known, load, make, published, readable
+from lib.runs.results import TABLES
+from lib.runs.run import PUBLISHED, ROOT, Run, defined, known, load, make, published, readable
+from lib.runs.stages import REQUIRED, STAGES
 
-__all__ = ["PUBLISHED", "REQUIRED", "ROOT", "STAGES", "TABLES", "Run", "known", "load", "make", "published", "readable"]
+__all__ = [
+    "PUBLISHED",
+    "REQUIRED",
+    "ROOT",
+    "STAGES",
+    "TABLES",
+    "Run",
+    "defined",
+    "known",
+    "load",
+    "make",
+    "published",
+    "readable",
+]

@@ -10,17 +10,14 @@ import numpy as np
 
 from lib.data import STATISTICS, ImageSet
 from lib.runs.definition import Definition
-from lib.runs.run import Run
+from lib.runs.run import Run, defined
 
 
 class Rehearsal(Run):
     """A run cut down to minutes, on images of noise, with results in `folder`: to see that all stages work here."""
 
-    latency_batches, latency_rounds = (1,), 1
-
     def __init__(self, name: str, folder: Path):
-        super().__init__(name, compute=True, folder=folder)
-        self.definition = shorten(self.definition)
+        super().__init__(name, compute=True, folder=folder, definition=shorten(defined(name)))
 
     def images(self, split: str) -> ImageSet:
         """A batch of noise, at least one image for each label, of the size that the network takes."""
@@ -50,6 +47,7 @@ def shorten(definition: Definition) -> Definition:
         andc=dataclasses.replace(
             definition.andc, thresholds=(0.3,), few_thresholds=(0.3,), retrained_thresholds=(0.3,), draws=1,
             sweep_images=50, score_images=20, retraining_images=20, retraining_epochs=1,
+            latency_batches=(1,), latency_rounds=1,
         ),
     )  # fmt: skip
 

@@ -1,257 +1,237 @@
-"""What each stage of a run computes: a function of the run that writes files into its folder.
+"""The stages of a run: what each computes, what it builds on, and what of the configuration its result depends on.
 
-Each returns the names of the files it wrote, its headline results, and facts about the run to be recorded beside them.
+A stage is a function of a `Job`, which gives it the definition and the results it builds on. It writes its files
+through these results, and never asks for another stage.
 """
 
-import contextlib
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-import pandas as pd
-import torch
-
-from lib import andc, cnn, data, measure
-from lib.cct import CCT, READOUT
-from lib.experiments import cost, filters, masked, throughput, trials
-from lib.experiments import heads as heads_study
-from lib.experiments import pruning as andc_study
-from lib.experiments import smaller as compact
+from lib import andc, cnn, measure
+from lib.cct import READOUT
+from lib.data import ImageSet
+from lib.experiments import cost, filters, masked, pruning, smaller, trials
+from lib.experiments.heads import HeadExperiment
+from lib.experiments.pruning import PruningExperiment
 from lib.recipes import TrainingRecipe
-from lib.system import files, parallel
-from lib.system.timing import latency
+from lib.runs.definition import Definition
+from lib.runs.results import Results
+from lib.system.files import Journal
 from lib.training import evaluate, loop, probes
+from lib.training.resume import Deadline
+
+
+class Job(NamedTuple):
+    """What a stage is given."""
+
+    definition: Definition
+    results: Results  # of the stages it builds on
+    images: Callable[[str], ImageSet]  # by split
+    inputs: str  # hash over all that the result depends on: a checkpoint made from others is refused
+    device: str
+    deadline: Deadline
+    compiled: bool = False
 
 
 class Made(NamedTuple):
+    """What a stage gives back: names of its files, its headline results, and facts to be recorded of the run."""
+
     files: list[str]
     results: dict
     facts: dict | None = None
 
 
-def train_network(run) -> Made:
+def train_network(job: Job) -> Made:
     """The network, trained; its accuracy on the test images."""
-    images, test = run.images("train"), run.images("test")
-    if (K := run.definition.network.classes) != len(images.label_names):
+    d, results, images, test = job.definition, job.results, job.images("train"), job.images("test")
+    if (K := d.network.classes) != len(images.label_names):
         raise ValueError(f"the network has {K} outputs, {images.name} has {len(images.label_names)} labels")
-    if run.definition.network.heads < 2:
+    if d.network.heads < 2:
         raise ValueError("heads = 1: what heads share out among them needs at least two; set heads in [network]")
-    checkpoint = run.folder / ".training.safetensors"
-    d = run.definition
+    checkpoint = results.unfinished("training.safetensors")
     network, curve = loop.train(
-        run.build,
-        d.training,
-        images,
-        d.seed,
-        checkpoint,
-        device=run.device,
-        deadline=run.deadline,
-        compiled=run.compiled,
-        identity=run.inputs("train"),
-    )
-    written = files.write_parts(run.folder / "network.safetensors", network.state_dict())
-    files.write_table(run.folder / "training.csv", pd.DataFrame(curve))
+        results.build, d.training, images, d.seed, checkpoint,
+        device=job.device, deadline=job.deadline, compiled=job.compiled, identity=job.inputs,
+    )  # fmt: skip
+    written = [*results.write_network(network), *results.write_tables(training=curve)]
     checkpoint.unlink(missing_ok=True)
     logits = evaluate.predict(network, test)
-    results = {
+    found = {
         "test_accuracy": evaluate.accuracy(logits, test.labels),
         "test_top5_accuracy": evaluate.accuracy(logits, test.labels, 5),
         "parameters": sum(p.numel() for p in network.parameters()),
         "train_images": len(images),
         "test_images": len(test),
-    } | _speed(network, d.training, images, curve, run.device)
-    facts = {"labels": images.label_names, "seconds": curve[-1]["seconds"] if curve else 0.0}
-    if images.coarse_names:
-        facts["superclasses"] = [images.coarse_names[c] for c in _coarse(images)]
-    return Made([*written, "training.csv"], results, facts)
+    }
+    seconds = curve[-1]["seconds"] if curve else 0.0
+    if seconds:
+        seen = round(d.training.epochs * images.steps(d.training.batch)) * d.training.batch
+        found |= cost.training_speed(network, seen, seconds, job.device)
+    facts = {"labels": images.label_names, "seconds": seconds}
+    if superclasses := images.superclasses:
+        facts["superclasses"] = superclasses
+    return Made(written, found, facts)
 
 
-def _speed(network: CCT, recipe: TrainingRecipe, images: data.ImageSet, curve: list[dict], device: str) -> dict:
-    """Images a second of the training, operations a second, and their share of the device's largest product."""
-    if not curve or parallel.rank():
-        return {}
-    seen = round(recipe.epochs * images.steps(recipe.batch)) * recipe.batch
-    speed = seen / curve[-1]["seconds"]
-    rate = speed * throughput.operations(network)
-    peak = throughput.matrix_peak(device) * parallel.size()
-    return {"images_per_second": speed, "operations_per_second": rate, "share_of_peak": rate / peak}
-
-
-def train_probes(run) -> Made:
+def train_probes(job: Job) -> Made:
     """A probe at every site."""
-    d = run.definition
-    checkpoint = run.folder / ".probes.safetensors"
+    d, results = job.definition, job.results
+    checkpoint = results.unfinished("probes.safetensors")
     trained, curve = probes.train_probes(
-        run.network(), run.sites, run.images("train"), d.probes, d.seed, checkpoint, run.deadline, run.inputs("probes")
+        results.network(), results.sites, job.images("train"), d.probes, d.seed, checkpoint, job.deadline, job.inputs
     )
-    tensors = {f"{s}/{name}": t for s, probe in trained.items() for name, t in probe.state_dict().items()}
-    files.write_tensors(run.folder / "probes.safetensors", tensors)
-    files.write_table(run.folder / "probe_training.csv", pd.DataFrame(curve))
+    written = [*results.write_probes(trained), *results.write_tables(probe_training=curve)]
     checkpoint.unlink(missing_ok=True)
-    return Made(["probes.safetensors", "probe_training.csv"], {"probe_sites": len(trained)})
+    return Made(written, {"probe_sites": len(trained)})
 
 
-def fields(run) -> Made:
+def measure_fields(job: Job) -> Made:
     """Class means of all nodes and accuracies of all probes."""
-    network, trained, tensors = run.network(), run.probes(), {}
-    rows = {s: {"site": s, "nodes": network.width(s)} for s in run.sites}
+    results = job.results
+    network, trained, measured = results.network(), results.probes(), {}
+    rows = {s: {"site": s, "nodes": network.width(s)} for s in results.sites}
     for split, silencings in (("train", ("readout",)), ("test", measure.SILENCING)):
-        for silencing, found in measure.measure_each(network, trained, run.images(split), silencings).items():
-            for site in run.sites:
-                tensors[f"{split}/{silencing}/{site}"] = torch.from_numpy(found.class_means[site])
-                tensors[f"{split}/accuracy/{site}"] = torch.from_numpy(found.label_accuracy[site])
-                rows[site][f"{split}_accuracy"] = found.accuracy(site)
-    files.write_tensors(run.folder / "fields.safetensors", tensors)
-    files.write_table(run.folder / "probes.csv", pd.DataFrame(rows.values()))
-    best = max(r["test_accuracy"] for r in rows.values())
-    return Made(["fields.safetensors", "probes.csv"], {"best_probe_test_accuracy": best})
+        found = measure.measure_each(network, trained, job.images(split), silencings)
+        measured |= {(split, silencing): each for silencing, each in found.items()}
+        for site, row in rows.items():
+            row[f"{split}_accuracy"] = found["readout"].accuracy(site)
+    written = [*results.write_fields(measured), *results.write_tables(probes=list(rows.values()))]
+    return Made(written, {"best_probe_test_accuracy": max(r["test_accuracy"] for r in rows.values())})
 
 
-def study_heads(run) -> Made:
+def study_heads(job: Job) -> Made:
     """What the heads are experts for, and the controls."""
-    d, images, test = run.definition, run.images("train"), run.images("test")
-    means = {s: run.class_means(s) for s in run.sites}
-    study = heads_study.Study(run.build, run.network(), run.probes(), means, images, test, d.probes, d.heads, d.seed)
-    labels = study.labels()
-    tables = {"heads": labels, "heads_encoders": study.encoders(labels), "heads_cooperation": study.cooperation()}
-    for name, table in tables.items():
-        files.write_table(run.folder / f"{name}.csv", pd.DataFrame(table))
-    return Made([f"{name}.csv" for name in tables], {"removed_heads": len(study.sites) * study.heads})
-
-
-def prune(run) -> Made:
-    """The network masked by ANDC and its baselines: accuracy, cost, latency."""
-    readout = masked.readout_nodes(run.network(), run.images("train"))
-    study = _study(run, readout)
-    journal = files.Journal(run.folder / ".andc.jsonl", run.inputs("andc"))
-    rows, labels = study.rows(
-        list(andc_study.cells(run.definition.andc, len(study.network.encoders))), journal, run.deadline
+    d, results = job.definition, job.results
+    means = {s: results.class_means(s) for s in results.sites}
+    experiment = HeadExperiment(
+        results.build, results.network(), results.probes(), means, job.images("train"), job.images("test"),
+        d.probes, d.heads, d.seed,
+    )  # fmt: skip
+    labels = experiment.labels()
+    written = results.write_tables(
+        heads=labels, heads_encoders=experiment.encoders(labels), heads_cooperation=experiment.cooperation()
     )
-    sizes, times = _smaller(run, study)
-    tables = {"andc": rows, "andc_labels": labels, "andc_cost": sizes, "andc_latency": times}
-    for name, table in tables.items():
-        files.write_table(run.folder / f"{name}.csv", pd.DataFrame(table))
-    tensors = {"class_means": torch.from_numpy(readout.class_means), "weight": torch.from_numpy(readout.weight)}
-    files.write_tensors(run.folder / "readout.safetensors", tensors)
+    return Made(written, {"removed_heads": len(experiment.sites) * experiment.heads})
+
+
+def prune(job: Job) -> Made:
+    """The network masked by ANDC and its baselines: accuracy, cost, latency."""
+    d, results = job.definition, job.results
+    readout = masked.readout_nodes(results.network(), job.images("train"))
+    experiment = _pruning(job, readout)
+    journal = Journal(results.unfinished("andc.jsonl"), job.inputs)
+    cells = list(pruning.cells(d.andc, len(experiment.network.encoders)))
+    rows, labels = experiment.rows(cells, journal, job.deadline)
+    masks = {
+        threshold: experiment.masks(pruning.row("none", "ff", threshold, "andc"))
+        for threshold in d.andc.retrained_thresholds
+    }
+    test = experiment.sweep_images.balanced(len(experiment.sweep_images.label_names))
+    sizes, times = smaller.compared(experiment.network, masks, test, d.andc)
+    written = results.write_tables(andc=rows, andc_labels=labels, andc_cost=sizes, andc_latency=times)
+    written += results.write_readout(readout)
     journal.path.unlink()
-    names = [f"{name}.csv" for name in tables] + ["readout.safetensors"]
-    return Made(names, {"andc_networks": len(rows)}, {"seconds": journal.seconds})
+    return Made(written, {"andc_networks": len(rows)}, {"seconds": journal.seconds})
 
 
-def train_pruned(run) -> Made:
+def train_pruned(job: Job) -> Made:
     """New networks trained with masks of the run's network, or of its baselines, from their first step."""
-    tensors, _ = files.read_tensors(run.folder / "readout.safetensors")
-    study = _study(run, andc.Nodes(**{name: t.numpy() for name, t in tensors.items()}))
-    journal = files.Journal(run.folder / ".scratch.jsonl", run.inputs("scratch"))
-    rows, _ = study.rows(run.definition.scratch.cells(), journal, run.deadline)
-    columns = [*andc_study.KEY, "kept", "top1", "top5", "images", "empty"]
-    files.write_table(run.folder / "scratch.csv", pd.DataFrame(rows, columns=columns))
+    experiment = _pruning(job, job.results.readout())
+    journal = Journal(job.results.unfinished("scratch.jsonl"), job.inputs)
+    rows, _ = experiment.rows(pruning.scratch_cells(job.definition.scratch), journal, job.deadline)
+    columns = [*pruning.KEY, "kept", "top1", "top5", "images", "empty"]
+    written = job.results.write_tables(columns, scratch=rows)
     journal.path.unlink()
-    return Made(["scratch.csv"], {"scratch_networks": len(rows)}, {"seconds": journal.seconds})
+    return Made(written, {"scratch_networks": len(rows)}, {"seconds": journal.seconds})
 
 
-def try_augmentations(run) -> Made:
+def _pruning(job: Job, readout: andc.Nodes) -> PruningExperiment:
+    d, results = job.definition, job.results
+    nodes = {s: andc.Nodes(results.class_means(s, "train"), results.weight(s)) for s in results.sites}
+    return PruningExperiment(
+        results.build, results.network(), nodes | {READOUT: readout}, job.images("train"), job.images("test"),
+        d.training, d.andc, d.seed,
+    )  # fmt: skip
+
+
+def try_augmentations(job: Job) -> Made:
     """The run's network trained with other augmentations, each judged on training images that were held out."""
-    training = run.definition.training
+    training = job.definition.training
     policies = trials.policies(training.augmentation)
-    rows = _try(run, "policy", {name: dataclasses.replace(training, augmentation=p) for name, p in policies.items()})
-    files.write_table(run.folder / "augmentation.csv", pd.DataFrame(rows))
-    trials.done("policy", run.folder)
-    return Made(["augmentation.csv"], {"augmentations": len(rows)}, {"seconds": sum(row["seconds"] for row in rows)})
+    recipes = {name: dataclasses.replace(training, augmentation=policy) for name, policy in policies.items()}
+    made = _try(job, "augmentation", "policy", recipes)
+    return made._replace(results={"augmentations": len(recipes)})
 
 
-def try_recipes(run) -> Made:
+def try_recipes(job: Job) -> Made:
     """The run's network trained by each recipe of [trials], judged on training images that were held out."""
-    rows = _try(run, "trial", run.definition.trials)
-    for row, recipe in zip(rows, run.definition.trials.values(), strict=True):
-        row["recipe"] = recipe.differences()
-    files.write_table(run.folder / "trials.csv", pd.DataFrame(rows))
-    trials.done("trial", run.folder)
-    return Made(["trials.csv"], {"trials": len(rows)}, {"seconds": sum(row["seconds"] for row in rows)})
+    recipes = job.definition.trials
+    made = _try(job, "trials", "trial", recipes, {name: {"recipe": r.differences()} for name, r in recipes.items()})
+    return made._replace(results={"trials": len(recipes)})
 
 
-def _try(run, kind: str, recipes: dict[str, TrainingRecipe]) -> list[dict]:
-    images = run.images("train")
+def _try(
+    job: Job, table: str, column: str, recipes: Mapping[str, TrainingRecipe], about: Mapping | None = None
+) -> Made:
+    d, images = job.definition, job.images("train")
     try:
-        parts = images, run.images("validation")
+        learnt, held = images, job.images("validation")
     except ValueError:  # the set has no such split
-        parts = trials.hold_out(images)
-    return trials.rows(kind, recipes, run.definition, *parts, run.folder, run.device, run.deadline)
+        learnt, held = trials.hold_out(images)
+    found, seconds = [], 0.0
+    checkpoints = {name: job.results.unfinished(f"{column}-{name}.safetensors") for name in recipes}
+    for name, recipe in recipes.items():
+        row = trials.trial(d.network, recipe, d.seed, learnt, held, checkpoints[name], job.device, job.deadline)
+        found.append({column: name} | row | (about or {}).get(name, {}))
+        seconds += row["seconds"]
+    written = job.results.write_tables(**{table: found})
+    for path in checkpoints.values():
+        path.unlink(missing_ok=True)
+    return Made(written, {}, {"seconds": seconds})
 
 
-def train_cnn(run) -> Made:
+def train_cnn(job: Job) -> Made:
     """A convolutional network trained on the run's images as its transformer was, and its filters measured."""
-    d, images, test = run.definition, run.images("train"), run.images("test")
-    checkpoint = run.folder / ".cnn.safetensors"
+    d, results, images, test = job.definition, job.results, job.images("train"), job.images("test")
+    checkpoint = results.unfinished("cnn.safetensors")
 
     def build() -> cnn.CNN:
-        return cnn.CNN(len(images.label_names))
+        return cnn.CNN(len(images.label_names), d.cnn.widths, d.cnn.pools)
 
     network, curve = loop.train(
-        build,
-        d.training,
-        images,
-        d.seed,
-        checkpoint,
-        device=run.device,
-        deadline=run.deadline,
-        identity=run.inputs("cnn"),
+        build, d.training, images, d.seed, checkpoint, device=job.device, deadline=job.deadline, identity=job.inputs
     )
-    untrained = cnn.settled(loop.initialised(build, d.seed), images.balanced(1000)).to(run.device)
-    files.write_table(run.folder / "cnn.csv", filters.table(network, untrained, images, test, d.probes, d.cnn, d.seed))
-    files.write_tensors(run.folder / "cnn.safetensors", network.state_dict())
+    untrained = cnn.with_batch_statistics(loop.initialised(build, d.seed), images.balanced(1000)).to(job.device)
+    table = filters.table(network, untrained, images, test, d.probes, d.cnn, d.seed)
+    written = [*results.write_tables(cnn=table), *results.write_network(network, "cnn")]
     checkpoint.unlink(missing_ok=True)
-    results = {
+    found = {
         "cnn_test_accuracy": evaluate.accuracy(evaluate.predict(network, test), test.labels),
         "cnn_train_accuracy": curve[-1]["train_accuracy"] if curve else 0.0,
         "cnn_parameters": sum(p.numel() for p in network.parameters()),
     }
-    return Made(["cnn.csv", "cnn.safetensors"], results)
+    return Made(written, found)
 
 
-def _study(run, readout: andc.Nodes) -> andc_study.Study:
-    d = run.definition
-    nodes = {s: andc.Nodes(run.class_means(s, "train"), run.weight(s)) for s in run.sites} | {READOUT: readout}
-    images, test = run.images("train"), run.images("test")
-    return andc_study.Study(run.build, run.network(), nodes, images, test, d.training, d.andc, d.seed)
+class Stage(NamedTuple):
+    version: int  # raised by hand when the code computes something else
+    compute: Callable[[Job], Made]
+    upstream: tuple[str, ...]  # the stages whose files it reads
+    uses: tuple[str, ...]  # the parts of the definition that the result depends on
+    optional: bool = False  # expensive, and nothing else builds on it
+    shared: bool = False  # several processes can work at it together
 
 
-def _smaller(run, study: andc_study.Study) -> tuple[list[dict], list[dict]]:
-    """Cost and latency of the network masked by ANDC in both feed-forward layers, at each threshold of retraining."""
-    dense, sizes, times = run.network(), [], []
-    scratch = run.folder / ".compact.safetensors"
-
-    def size(network: CCT, stored: bool) -> dict:
-        table = cost.cost(network)
-        compact.save(scratch, network) if stored else files.write_tensors(scratch, network.state_dict())
-        ff = table["module"].str.contains("linear")
-        hidden = sum(e.linear1.out_features for e in network.encoders)
-        return {
-            "weights": int(table["parameters"].sum()), "ff_weights": int(table["parameters"][ff].sum()),
-            "macs": int(table["macs"].sum()), "ff_macs": int(table["macs"][ff].sum()),
-            "hidden_nodes": hidden, "bytes": scratch.stat().st_size,
-        }  # fmt: skip
-
-    sizes.append({"threshold": 1.0, "network": "dense", "difference": 0.0} | size(dense, False))
-    test = study.sweep_images.balanced(len(study.sweep_images.label_names))
-    for threshold in study.recipe.retrained_thresholds:
-        masks = study.masks(andc_study.row("none", "ff", threshold, "andc"))
-        zeros = masked.settle(masked.apply(dense, masks))
-        networks = {"dense": dense, "masked": zeros, "csr": compact.sparse(zeros)}
-        with contextlib.suppress(ValueError):  # where an encoder has lost all its hidden nodes
-            networks["compacted"] = compact.without_idle_nodes(zeros)
-        expected = evaluate.predict(zeros, test)
-        for name in ("masked", "compacted"):
-            if name in networks:
-                gap = float(abs(evaluate.predict(networks[name], test) - expected).max())
-                row = {"threshold": threshold, "network": name, "difference": gap}
-                sizes.append(row | size(networks[name], name == "compacted"))
-        rows = latency(networks, run.definition.network.image_size, run.latency_batches, run.latency_rounds)
-        times += [{"threshold": threshold} | row for row in rows]
-    scratch.unlink()
-    return sizes, times
-
-
-def _coarse(images: data.ImageSet) -> list[int]:
-    """The superclass of each label."""
-    coarse = dict(zip(images.labels.tolist(), images.coarse_labels.tolist(), strict=True))
-    return [coarse[i] for i in range(len(images.label_names))]
+STAGES = {
+    "train": Stage(1, train_network, (), ("data", "seed", "network", "training"), shared=True),
+    "probes": Stage(1, train_probes, ("train",), ("probes", "seed"), shared=True),
+    "fields": Stage(1, measure_fields, ("train", "probes"), (), shared=True),
+    "heads": Stage(2, study_heads, ("train", "probes", "fields"), ("heads", "probes", "seed")),
+    "andc": Stage(1, prune, ("train", "probes", "fields"), ("andc", "training", "seed")),
+    "scratch": Stage(1, train_pruned, ("train", "fields", "andc"), ("scratch", "training", "seed"), optional=True),
+    "augmentation": Stage(1, try_augmentations, (), ("data", "seed", "network", "training"), optional=True),
+    "trials": Stage(1, try_recipes, (), ("data", "seed", "network", "trials"), optional=True),
+    "cnn": Stage(1, train_cnn, (), ("data", "seed", "training", "probes", "cnn"), optional=True),
+}
+REQUIRED = tuple(stage for stage, about in STAGES.items() if not about.optional)

@@ -9,9 +9,7 @@ from lib.system.device import keep_memory
 
 
 @torch.no_grad()
-def predict(
-    network: nn.Module, things: LabelledSet, batch: int = 250, precision: str = "fp32", **how
-) -> np.ndarray:
+def predict(network: nn.Module, things: LabelledSet, batch: int = 250, precision: str = "fp32", **how) -> np.ndarray:
     """Logits of everything in a set, float32 (N, K), in its order; `how` goes to the network's forward pass.
 
     precision: of the products of matrices, "fp32" or "bf16".

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from lib import cct, runs
 from lib.data import ImageSet
 from lib.data.augment.mixing import Targets
-from lib.experiments.throughput import matrix_peak, operations
+from lib.experiments.cost import matrix_peak, operations
 from lib.recipes import REFERENCE, TrainingRecipe
 from lib.runs.rehearsal import noise
 from lib.system.device import keep_memory
@@ -177,7 +177,7 @@ def compare(
 
 def staged(name: str, batch: int = 64, rounds: int = 3) -> str:
     """Training of a run's network on this CPU, with all tokens and with fewer, against the usual way, in words."""
-    definition = runs.Run(name, compute=False).definition
+    definition = runs.defined(name)
     config, recipe = definition.network, definition.training
     recipe = dataclasses.replace(recipe, batch=batch, augmentation=REFERENCE.augmentation)
     images = noise("random", "train", 2000, config.classes, config.image_size)
@@ -208,7 +208,7 @@ def bfloat16_units() -> bool:
 
 def report(name: str, steps: int, device: str | torch.device) -> str:
     """`compare` in words, for the network and batch of a run and the reference's augmentation."""
-    definition = runs.Run(name, compute=False).definition
+    definition = runs.defined(name)
     recipe = dataclasses.replace(definition.training, augmentation=REFERENCE.augmentation)
     found = compare(definition.network, recipe, device, steps)
     speed = found["images_per_second"]
