@@ -188,7 +188,8 @@ def test_the_image_explorer_shows_what_each_node_adds():
     upload = {"name": "own.png", "type": "image/png", "size": 1, "last_modified": datetime.now(UTC)}
     for _ in range(2):  # the second time after another image
         explorer.upload.value = (upload | {"content": memoryview(file.getvalue())},)
-        assert explorer.own.shape == (8, 8, 3) and (explorer.own == 200).all() and not np.allclose(before, explorer.parts)
+        assert explorer.own.shape == (8, 8, 3) and (explorer.own == 200).all()
+        assert not np.allclose(before, explorer.parts)
         assert len(explorer.picture.outputs) == 1
         explorer.image.value += 1
         assert explorer.own is None
