@@ -15,6 +15,13 @@ MOST_LABELS = 120  # that a matrix of 240 pixels can show
 PLACES = {"mha": "#cc79a7", "ff_in": "#56b4e9", "ff_hidden": "#e69f00", "ff": "#009e73", "out": "#444444"}
 
 
+def colours(n: int) -> list[str]:
+    """So many colours that tell things apart: the first of `COLOURS`, or where they are too few, hues in two shades."""
+    if n <= len(COLOURS):
+        return COLOURS[:n]
+    return [f"hsl({360 * k / n:.0f}, 75%, {(34, 62)[k % 2]}%)" for k in range(n)]
+
+
 @alt.theme.register("modus", enable=True)
 def theme() -> alt.theme.ThemeConfig:
     """An opaque light card, so that a chart reads the same on a dark page."""

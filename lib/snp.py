@@ -314,7 +314,7 @@ def _pair(class_means: np.ndarray, weight: np.ndarray, *shapes: str) -> tuple[np
     pair = np.asarray(class_means), np.asarray(weight)
     if pair[0].shape != pair[1].shape or pair[0].ndim not in [s.count(",") + 1 for s in shapes] or not pair[0].size:
         raise ValueError(
-            f"class means and weights must both be {' or '.join(shapes)}, not empty, got {pair[0].shape} and"
+            f"class means and weights, not empty, must both be {' or '.join(shapes)}, got {pair[0].shape} and"
             f" {pair[1].shape}"
         )
     _finite(pair[0], "class means")

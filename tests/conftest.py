@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from lib import cct
 from lib.data import ImageSet
 
 torch.set_num_threads(1)
+settings.register_profile("modus", deadline=None)  # a busy machine makes no test wrong
+settings.load_profile("modus")
 
 
 def tiny_config(**changes) -> cct.Config:
