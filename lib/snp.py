@@ -15,7 +15,7 @@ import numpy as np
 
 THRESHOLD = 0.3  # the siblings' value
 RELABELLINGS = 5  # of the control
-PART = 2**20  # elements of an array that is worked on at a time
+PART = 2**21  # elements of the matrices that are worked on at a time
 
 
 def node_fields(class_means: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -40,12 +40,12 @@ def filter_fields(class_means: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return class_means.transpose(1, 0, 2) @ weight.transpose(1, 2, 0)
 
 
+@np.errstate(over="ignore")
 def normalise(fields: np.ndarray) -> np.ndarray:
     """S_n = V_n / max(V_n), for one matrix (K, K) or many (..., K, K); all zeros for a silent node (max(V_n) <= 0)."""
     fields = _matrices(fields)
     largest = fields.max((-2, -1), keepdims=True)
-    with np.errstate(over="ignore"):
-        return np.divide(fields, largest, out=np.zeros_like(fields), where=largest > 0)
+    return np.divide(fields, largest, out=np.zeros_like(fields), where=largest > 0)
 
 
 def clip(normalised: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
@@ -143,11 +143,11 @@ class Nodes:
 Fields = np.ndarray | Nodes  # matrices (nodes, K, K), or what they follow from
 
 
+@np.errstate(over="ignore")
 def normalised_diagonal(class_means: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """S_n[i, i] of every node, (nodes, K), from class means and weights (K, nodes)."""
     m, w = _pair(class_means, weight, "(K, nodes)")
-    with np.errstate(over="ignore"):
-        return (m * w).T / _largest(m, w)
+    return (m * w).T / _largest(m, w)
 
 
 def recognised(fields: Fields, threshold: float = THRESHOLD) -> np.ndarray:
@@ -169,24 +169,23 @@ def clusters(
             yield clipped.sum(1), cluster_index(clipped, order)
 
 
+@np.errstate(over="ignore")
 def _of_outer_products(part: Nodes, threshold: float, order: Sequence[int] | None) -> tuple[np.ndarray, np.ndarray]:
     m, w = (np.ascontiguousarray(values.T) for values in (part.class_means, part.weight))
-    largest, K = _largest(m.T, w.T), m.shape[1]
+    (nodes, K), largest = m.shape, _largest(m.T, w.T)
+    left, order = clip(m * w / largest, threshold), _order(order, K)
 
-    def one(product: np.ndarray, largest: np.ndarray = largest) -> np.ndarray:
-        with np.errstate(over="ignore"):
-            return clip(product / largest, threshold)
-
-    ones, ranked = np.zeros(m.shape, int), np.sort(m, axis=1)
+    ranked = np.sort(m, axis=1)
+    ranked = np.concatenate([ranked[:, ::-1], ranked], axis=1)  # best label first: where w > 0, and where w < 0
+    start = 2 * K * np.arange(nodes)[:, None] + K * (w < 0) - 1
+    ones = np.zeros((nodes, K), int)
     for step in 2 ** np.arange(K.bit_length())[::-1]:
         tried = np.minimum(ones + step, K)  # is the label of this rank, from 1 for the best to K, a one?
-        at_rank = np.take_along_axis(ranked, np.where(w > 0, K - tried, tried - 1), axis=1)
-        ones = np.where(one(at_rank * w), tried, ones)
+        ones = np.where(ranked.take(start + tried) * w / largest > threshold, tried, ones)
 
-    left, order = one(m * w), _order(order, K)
     many = left.sum(1)
     queue = order[np.argsort(~left[:, order], axis=1, kind="stable")[:, : many.max()]]
-    index, opened = np.full(m.shape, -1), 1
+    index, opened = np.full((nodes, K), -1), 1
     low_m, low_w = np.full((2, *queue.shape), np.inf, m.dtype)  # smallest |m| and |w| of each cluster
     sign = np.zeros(queue.shape, m.dtype)  # of a cluster's m and w; 0 before it is opened
     for step in range(queue.shape[1]):  # as in `cluster_index`; all nodes take their next label together
@@ -195,8 +194,8 @@ def _of_outer_products(part: Nodes, threshold: float, order: Sequence[int] | Non
         s = np.sign(m[n, label])
         least_m = np.minimum(low_m[n, :opened], abs(m[n, label])[:, None])
         least_w = np.minimum(low_w[n, :opened], abs(w[n, label])[:, None])
-        open_to_it = one(least_m * least_w, largest[n]) & (sign[n, :opened] * s[:, None] >= 0)
-        c, here = open_to_it.argmax(1), np.arange(len(n))
+        fits = (least_m * least_w / largest[n] > threshold) & (sign[n, :opened] * s[:, None] >= 0)
+        c, here = fits.argmax(1), np.arange(len(n))
         low_m[n, c], low_w[n, c], sign[n, c], index[n, label] = least_m[here, c], least_w[here, c], s, c
         opened = max(opened, c.max() + 2)
     return ones, index
@@ -228,9 +227,10 @@ def statistics(clipped: np.ndarray, index: np.ndarray) -> dict[str, float]:
 def _statistics(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     found, silent, signal, noise = [], 0, 0, 0
     for clipped, index in parts:
-        found.append(node_statistics(clipped, index))
+        outside = column_noise(clipped, index)
+        found.append(_of_nodes(outside, index))
         silent += int((~clipped.reshape(len(clipped), -1).any(1)).sum())
-        signal, noise = signal + (index >= 0).sum(0), noise + column_noise(clipped, index).sum(0)
+        signal, noise = signal + (index >= 0).sum(0), noise + outside.sum(0)
     noise = noise / max(len(noise) - 1, 1)
     per_node = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     count = per_node["clusters_per_node"]
@@ -248,7 +248,11 @@ def node_statistics(clipped: np.ndarray, index: np.ndarray) -> dict[str, np.ndar
 
     All ones of a node without clusters are noise; `statistics` leaves such nodes out, or counts them as zeros.
     """
-    noise, inside = column_noise(clipped, index), index >= 0
+    return _of_nodes(column_noise(clipped, index), index)
+
+
+def _of_nodes(noise: np.ndarray, index: np.ndarray) -> dict[str, np.ndarray]:
+    inside = index >= 0
     return {
         "clusters_per_node": index.max(1) + 1,
         "noise": noise.sum(1),
@@ -288,16 +292,16 @@ def _parts(fields: Fields) -> Iterator[Fields]:
         raise ValueError(f"fields must be (nodes, K, K), got {fields.shape}")
     outer = isinstance(fields, Nodes) and fields.outer
     K = len(fields.weight) if isinstance(fields, Nodes) else fields.shape[2]
-    size = max(1, PART // (K if outer else K * K))
+    size = max(1, PART // (16 * K if outer else K * K))  # without matrices, several arrays (nodes, K) are at work
     for start in range(0, len(fields), size):
         part = fields[start : start + size]
         yield part.fields() if isinstance(part, Nodes) and not outer else part
 
 
+@np.errstate(over="ignore")
 def _largest(m: np.ndarray, w: np.ndarray) -> np.ndarray:
     """max V_n (nodes, 1) from m and w (K, nodes), a product of extremes; inf for a silent node, so that S_n <= 0."""
-    with np.errstate(over="ignore"):
-        extremes = [x * y for x in (m.max(0), m.min(0)) for y in (w.max(0), w.min(0))]
+    extremes = [x * y for x in (m.max(0), m.min(0)) for y in (w.max(0), w.min(0))]
     _finite(extremes, "fields")
     largest = np.max(extremes, axis=0)[:, None]
     return np.where(largest > 0, largest, np.inf)

@@ -89,6 +89,17 @@ def test_nodes_show_what_their_matrices_show_ties_included(pair, data):
     assert repr(snp.site_statistics(nodes, threshold, order)) == repr(snp.statistics(clipped, index))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_value_at_the_threshold_is_decided_as_in_the_matrix(dtype):
+    for pair in np.random.default_rng(0).random((60, 2, 4, 1)).astype(dtype):
+        nodes = snp.Nodes(*pair)
+        normalised = snp.normalise(nodes.fields())
+        for threshold in normalised[normalised < 1].tolist():
+            clipped = snp.clip(normalised, threshold)
+            ones, index = found(nodes, threshold)
+            assert np.array_equal(ones, clipped.sum(1)) and np.array_equal(index, snp.cluster_index(clipped))
+
+
 @given(alike)
 def test_the_diagonal_needs_no_matrices(pair):
     expected = np.einsum("nii->ni", snp.normalise(snp.node_fields(*pair)))
@@ -101,7 +112,7 @@ def test_statistics_do_not_depend_on_how_many_nodes_are_worked_on_at_a_time(monk
     whole = [snp.site_statistics(n) for n in (nodes, nodes.fields(), filters, filters.fields())]
     assert whole[0] == whole[1] and whole[2] == whole[3] != whole[0]
     before = [snp.recognised(n) for n in (nodes, filters)]
-    monkeypatch.setattr(snp, "PART", 2 * 9 * 9)
+    monkeypatch.setattr(snp, "PART", 2 * 16 * 9)
     assert [snp.site_statistics(n) for n in (nodes, nodes.fields(), filters, filters.fields())] == whole
     assert all(np.array_equal(snp.recognised(n), b) for n, b in zip((nodes, filters), before, strict=True))
     assert np.array_equal(before[1], np.einsum("nii->ni", snp.clip(snp.normalise(filters.fields()))))
