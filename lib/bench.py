@@ -115,8 +115,8 @@ def statistics_of_many_nodes() -> str:
     nodes = random_nodes(12 * 6144, 1000)
     taken = once(lambda: snp.site_statistics(nodes))
     return (
-        f"statistics of {len(nodes)} nodes, K = 1000: {taken:.0f} s (goal: at most 60); the process never held more than"
-        f" {peak():.0f} MiB (goal: at most 2000)"
+        f"statistics of {len(nodes)} nodes, K = 1000: {taken:.0f} s (goal: at most 60); the process never held more"
+        f" than {peak():.0f} MiB (goal: at most 2000)"
     )
 
 

@@ -13,7 +13,7 @@ function modusHeadExplorer(root, data) {
       .head-explorer .panels > div { flex: 1 1 300px; min-width: 0; overflow-x: auto; }
       .head-explorer label { display: flex; flex-direction: column; margin: 0; }
       .head-explorer select, .head-explorer input { font: inherit; max-width: 12em; }
-      .head-explorer canvas { display: block; width: 100%; background: #fff; border: 1px solid #9998; image-rendering: pixelated; cursor: pointer; min-height: ${1.6 * H}em; }
+      .head-explorer canvas { display: block; width: 100%; background: #fff; border: 1px solid #9998; image-rendering: pixelated; cursor: pointer; min-height: ${1.6 * H}em; max-height: ${Math.max(24, 2.2 * H)}em; }
       .head-explorer output { display: block; min-height: 1.5em; }
       .head-explorer h4 { margin: 0 0 0.3em; font-size: 1em; }
       .head-explorer ol { margin: 0; padding-left: 1.6em; max-height: 32em; overflow-y: auto; }
