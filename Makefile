@@ -39,13 +39,13 @@ test: .venv/.ready
 	    --nbval-sanitize-with tests/sanitise.cfg --nbval-cell-timeout 1800
 
 reproduce: .venv/.ready
-	$(BIN)/python -m lib.reproduce $(RUN) --jobs $(JOBS) $(if $(OPTIONAL),--optional)
+	$(BIN)/python -m lib.runs.reproduce $(RUN) --jobs $(JOBS) $(if $(OPTIONAL),--optional)
 
 lab: .venv/.ready
 	$(BIN)/jupyter lab book/
 
 bench: .venv/.ready
-	$(BIN)/python -m lib.bench
+	cd tests && ../$(BIN)/python -m bench
 
 check: .venv/.ready
 	$(BIN)/ruff check .

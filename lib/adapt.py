@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from lib.data import ImageSet, batches
-from lib.errors import unknown
 from lib.sites import Site, record
+from lib.system.errors import unknown
 
 Layout = Callable[[Tensor], Tensor]
 

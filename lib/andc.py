@@ -12,7 +12,7 @@ import numpy as np
 
 from lib import snp
 from lib.cct import Layer
-from lib.errors import unknown
+from lib.system.errors import unknown
 
 READINGS = {
     "diagonal": "the two nodes share at least one label of their diagonals",

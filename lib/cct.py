@@ -10,16 +10,18 @@ reference implementation, SHI-Labs/Compact-Transformers. One encoder is not a pl
 Shapes use B images, T tokens, N nodes (the width of a site), H heads, K labels.
 """
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.sites import Site, record
+from lib.system.checked import Part, checked
 
 PLACES = {  # place in an encoder -> (module, which side of it)
     "mha": ("attention.projection", "input"),  # concatenated head outputs, before the output projection
@@ -31,6 +33,7 @@ PLACES = {  # place in an encoder -> (module, which side of it)
 
 
 READOUT = "readout"  # the site of the network's own read-out: what its sequence pooling averages
+Widths = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
 
 
 class Layer(NamedTuple):
@@ -41,29 +44,30 @@ class Layer(NamedTuple):
     outputs: str | None
 
 
-@dataclass(frozen=True)
+@checked
 class Config:
     """What defines a CCT. The defaults are CCT-7/3x1 at 32 pixels."""
 
-    classes: int = 100
-    image_size: int = 32  # pixels
-    width: int = 256
-    depth: int = 7
-    heads: int = 4
-    ff_width: int = 512
-    stem_widths: tuple[int, ...] = (256,)  # output channels of each convolution of the stem; the last is `width`
-    kernel: int = 3
-    stride: int = 1
-    padding: int = 1
-    attention_dropout: float = 0.1
-    drop_path: float = 0.1  # stochastic depth of the last encoder; grows linearly from 0 at the first
+    classes: PositiveInt = 100
+    image_size: PositiveInt = 32  # pixels
+    width: PositiveInt = 256
+    depth: PositiveInt = 7
+    heads: PositiveInt = 4
+    ff_width: PositiveInt = 512
+    stem_widths: Widths = (256,)  # output channels of each convolution of the stem; the last is `width`
+    kernel: PositiveInt = 3
+    stride: PositiveInt = 1
+    padding: NonNegativeInt = 1
+    attention_dropout: Part = 0.1
+    drop_path: Part = 0.1  # stochastic depth of the last encoder; grows linearly from 0 at the first
 
     def __post_init__(self):
-        object.__setattr__(self, "stem_widths", tuple(self.stem_widths))
         if not self.stem_widths or self.stem_widths[-1] != self.width:
             raise ValueError(f"stem_widths must end with the width {self.width}, got {self.stem_widths}")
         if self.width % self.heads:
             raise ValueError(f"the width must be a multiple of the number of heads, got {self.width} and {self.heads}")
+        if self.grid < 1:
+            raise ValueError(f"the stem must leave at least one token of an image of {self.image_size} pixels")
 
     @property
     def grid(self) -> int:
@@ -108,13 +112,18 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.split(x)  # each (B, H, T, N/H)
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=self.dropout if self.training else 0.0)
+        dropout = self.dropout if self.training else 0.0
+        if x.device.type == "cpu" and q.dtype == torch.bfloat16:
+            # on a CPU torch's fused attention takes two to three times as long as its parts
+            y = F.dropout(_weights(q, k), dropout) @ v
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         return self.projection(y.transpose(1, 2).reshape(x.shape))
 
     def maps(self, x: Tensor) -> Tensor:
         """The attention weights that `forward` applies in evaluation, (B, H, T, T); each row sums to one."""
         q, k, _ = self.split(x)
-        return (q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5).softmax(-1)
+        return _weights(q, k)
 
 
 class Encoder(nn.Module):
@@ -188,11 +197,15 @@ class CCT(nn.Module):
         self.site(site)
         return self.config.ff_width if site.endswith(".ff_hidden") else self.config.width
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, token_factor: int = 1) -> Tensor:
+        """Logits (B, K). `token_factor` averages the grid of tokens by that factor along each side: see `Recipe`."""
         self._check(images)
-        x = self.stem(images) + self.position
-        for encoder in self.encoders:
-            x = encoder(x)
+        return self.behind(0, coarsened(self.stem(images) + self.position, token_factor))
+
+    def behind(self, encoder: int, x: Tensor) -> Tensor:
+        """Logits (B, K) from what enters an encoder, (B, T, N); encoders count from 0."""
+        for block in self.encoders[encoder:]:
+            x = block(x)
         x = self.norm(x)  # (B, T, N)
         weights = self.pool(x).softmax(dim=1)  # sequence pooling, (B, T, 1)
         return self.classifier((weights * x).sum(1))
@@ -221,6 +234,22 @@ class CCT(nn.Module):
                 f"images must be floating point, normalised, of shape (B, 3, {side}, {side}); got {images.dtype} of"
                 f" shape {tuple(images.shape)} (lib.data.normalise turns uint8 images (B, H, W, 3) into this)"
             )
+
+
+def _weights(q: Tensor, k: Tensor) -> Tensor:
+    """Attention weights (B, H, T, T) of queries and keys (B, H, T, N/H)."""
+    return (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1)
+
+
+def coarsened(tokens: Tensor, factor: int) -> Tensor:
+    """Tokens of a square grid, (B, T, N), averaged factor x factor: (B, T / factor**2, N)."""
+    if factor == 1:
+        return tokens
+    side = math.isqrt(tokens.shape[1])
+    if side % factor:
+        raise ValueError(f"a grid of {side} x {side} tokens cannot be averaged {factor} x {factor}")
+    B, _, N = tokens.shape
+    return tokens.reshape(B, side // factor, factor, side // factor, factor, N).mean((2, 4)).flatten(1, 2)
 
 
 def _initialise(module: nn.Module):

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from lib import filters, pruning_tables, snp
+from lib import snp
+from lib.experiments import filters, pruning_tables
 
 SHARPENED = ("mha", "ff_hidden", "ff")  # places at which claim 3 is judged
 

@@ -1,18 +1,18 @@
 """One forward pass over the images gives the class means of every node of every site, and the probes' accuracies."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib import parallel
 from lib.data import ImageSet, batches
-from lib.errors import unknown
 from lib.probes import Probe
-from lib.progress import bar
 from lib.sites import record
+from lib.system import memory, parallel
+from lib.system.errors import unknown
+from lib.system.progress import bar
 
 SILENCING = ("readout", "input")
 
@@ -30,51 +30,87 @@ class Measured:
         return float((self.label_accuracy[site] * self.counts).sum() / self.counts.sum())
 
 
-@torch.no_grad()
 def measure(
     network: nn.Module, probes: Mapping[str, Probe], images: ImageSet, silencing: str = "readout", batch: int = 250
 ) -> Measured:
     """Class means and probe accuracies of all sites named by `probes`, from one forward pass over the images.
 
-    The processes of a group (`lib.parallel`) share out the images; each gets the result for all.
+    The processes of a group (`lib.system.parallel`) share out the images; each gets the result for all.
 
     silencing: "readout" takes the pooling weights from the intact input; "input" recomputes them from each node alone.
     Accuracies are those of the whole probe in both cases. Raises ValueError for a class without images, another
     silencing, or activations that are not finite.
     """
-    if silencing not in SILENCING:
-        raise unknown("silencing convention", silencing, SILENCING)
+    return measure_each(network, probes, images, (silencing,), batch)[silencing]
+
+
+@torch.no_grad()
+def measure_each(
+    network: nn.Module,
+    probes: Mapping[str, Probe],
+    images: ImageSet,
+    silencings: Iterable[str] = SILENCING,
+    batch: int = 250,
+) -> dict[str, Measured]:
+    """`measure` by several conventions of silencing, from the same forward pass."""
+    memory.keep()
+    silencings = tuple(silencings)
+    for silencing in silencings:
+        if silencing not in SILENCING:
+            raise unknown("silencing convention", silencing, SILENCING)
     images.require_every_class()
     device = next(network.parameters()).device
     K = len(images.label_names)
-    sums = {s: torch.zeros(probe.weight.shape, device=device, dtype=torch.float64) for s, probe in probes.items()}
-    correct = {s: torch.zeros(K, device=device) for s in probes}
-    target = indicator = torch.empty(0)  # of the current batch: labels (B,), and which image has which (K, B)
+    alike: dict[
+        int, list[str]
+    ] = {}  # sites by width: what follows from pooled values is computed for all of them at once
+    for site, probe in probes.items():
+        alike.setdefault(probe.weight.shape[1], []).append(site)
+    weights = {n: torch.stack([probes[s].weight.T for s in sites]) for n, sites in alike.items()}  # (sites, nodes, K)
+    sums = {
+        (each, n): torch.zeros(len(w), K, n, device=device).double() for each in silencings for n, w in weights.items()
+    }
+    correct = {n: torch.zeros(len(w), K, device=device) for n, w in weights.items()}
+    pooled: dict[tuple[str, str], Tensor] = {}
 
-    def add(site: str, h: Tensor):
-        pooled = probes[site].pool(h)
-        right = (pooled @ probes[site].weight.T).argmax(1) == target
-        correct[site] += indicator @ right.float()
-        if silencing == "input":
-            pooled = probes[site].pool_alone(h)
-        sums[site] += indicator @ pooled
+    def pool(site: str, h: Tensor):
+        pooled["readout", site] = probes[site].pool(h)
+        if "input" in silencings:
+            pooled["input", site] = probes[site].pool_alone(h)
 
     network.eval()
     progress = bar(len(images), f"{images.split} images")
-    with record(network, {s: network.site(s) for s in probes}, add):
+    with record(network, {s: network.site(s) for s in probes}, pool):
         for x, target in batches(images, device, batch, parallel.part(len(images))):
-            indicator = (torch.arange(K, device=device)[:, None] == target).float()
             network(x)
+            indicator = (torch.arange(K, device=device)[:, None] == target).float()  # which image has which label
+            for n, sites in alike.items():
+                of = {each: torch.stack([pooled[each, s] for s in sites]) for each in {*silencings, "readout"}}
+                right = (of["readout"] @ weights[n]).argmax(2) == target
+                correct[n] += right.float() @ indicator.T
+                for each in silencings:
+                    sums[each, n] += indicator @ of[each]
             progress.update(len(target) * parallel.size())
     progress.close()
     parallel.add(*sums.values(), *correct.values())
 
     counts = np.bincount(images.labels, minlength=K)
-    means = {s: (total.cpu().numpy() / counts[:, None]).astype(np.float32) for s, total in sums.items()}
-    for site, m in means.items():
-        if not np.isfinite(m).all():
-            raise ValueError(f"the activations at site {site} are not finite: check the network's weights and inputs")
-    return Measured(means, {s: c.cpu().numpy() / counts.astype(np.float32) for s, c in correct.items()}, counts)
+    accuracy = {
+        s: (c / counts).astype(np.float32)
+        for n, sites in alike.items()
+        for s, c in zip(sites, correct[n].cpu().numpy(), strict=True)
+    }
+    found = {}
+    for each in silencings:
+        totals = {s: t for n, sites in alike.items() for s, t in zip(sites, sums[each, n].cpu().numpy(), strict=True)}
+        means = {s: (totals[s] / counts[:, None]).astype(np.float32) for s in probes}
+        for site, m in means.items():
+            if not np.isfinite(m).all():
+                raise ValueError(
+                    f"the activations at site {site} are not finite: check the network's weights and inputs"
+                )
+        found[each] = Measured(means, {s: accuracy[s] for s in probes}, counts)
+    return found
 
 
 @torch.no_grad()

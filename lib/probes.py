@@ -9,35 +9,39 @@ site's activations exist; the sum of memory is that of one site.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib import checkpoint as checkpoints
-from lib import parallel
-from lib.augment import shift_and_flip
 from lib.data import ImageSet, normalise
-from lib.deadline import Deadline
-from lib.errors import OutOfTime
-from lib.progress import bar
-from lib.seeds import seed_for
+from lib.data.augment.apply import shift_and_flip
 from lib.sites import record
+from lib.system import memory, parallel
+from lib.system.checked import added, checked
+from lib.system.errors import OutOfTime
+from lib.system.identity import training_identity
+from lib.system.progress import bar
+from lib.system.seeds import seed_for
+from lib.training import checkpoint as checkpoints
+from lib.training.deadline import Deadline
 
 
-@dataclass(frozen=True)
+@checked
 class ProbeRecipe:
     """How probes are trained: AdamW with a cosine down to zero."""
 
-    epochs: int = 5
-    batch: int = 250
-    lr: float = 5e-3
-    weight_decay: float = 1e-2
-    shift: int = 4  # pixels
+    epochs: PositiveInt = 5
+    batch: PositiveInt = 250
+    lr: PositiveFloat = 5e-3
+    weight_decay: NonNegativeFloat = 1e-2
+    shift: NonNegativeInt = 4  # pixels
     flip: bool = True
+    precision: Literal["fp32", "bf16"] = added("fp32")  # of the frozen network; probes are trained in float32
 
 
 class Probe(nn.Module):
@@ -72,14 +76,17 @@ def train_probes(
     seed: int = 0,
     checkpoint: Path | None = None,
     deadline: Deadline | None = None,
+    identity: str | None = None,
 ) -> tuple[dict[str, Probe], list[dict]]:
     """Train a probe at each site of a frozen network; returns them with their curve: one row an epoch and site.
 
-    The processes of a group (`lib.parallel`) share out each batch and add up their gradients.
+    The processes of a group (`lib.system.parallel`) share out each batch and add up their gradients.
 
     `checkpoint` names a file that is written at the end of each epoch, from which a later call goes on. ValueError for
-    fewer images than a batch or the checkpoint of another training, OutOfTime before a deadline comes.
+    fewer images than a batch or the checkpoint of another training, which is told by its `identity` (default: recipe,
+    seed, sites, name and size of the image set); OutOfTime before a deadline comes.
     """
+    memory.keep()
     device = next(network.parameters()).device
     network.eval().requires_grad_(False)
     with torch.random.fork_rng():
@@ -96,17 +103,17 @@ def train_probes(
     target = labels[:0]
 
     def learn(site: str, h: Tensor):
-        with torch.enable_grad():
-            fields = probes[site](h)
+        with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+            fields = probes[site](h.float())
             loss = F.cross_entropy(fields, target)
             (loss * share).backward()
         sums[site] += share * torch.stack([loss.detach(), (fields.detach().argmax(1) == target).float().mean()])
 
     state = {"epoch": 0, "curve": [], "schedule": schedule.state_dict()}
-    identity = f"{recipe} seed={seed} sites={','.join(probes)} data={images.name}/{images.split}[{len(images)}]"
+    identity = identity or training_identity(recipe, seed, images, sites=list(probes))
     together = nn.ModuleList(probes.values())
     if checkpoint and checkpoint.exists():
-        state = checkpoints.resume(checkpoint, identity, together, optimiser)
+        state = checkpoints.resume(checkpoint, identity, {"probes": together, "optimiser": optimiser})
         schedule.load_state_dict(state["schedule"])
         for group, lr in zip(optimiser.param_groups, schedule.get_last_lr(), strict=True):
             group["lr"] = lr
@@ -124,7 +131,8 @@ def train_probes(
                 optimiser.zero_grad()
                 batch = shift_and_flip(pixels[chosen], recipe.shift, recipe.flip)[mine]
                 target = target[mine]
-                network(normalise(batch, images.mean, images.std))
+                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                    network(normalise(batch, images.mean, images.std))
                 _share(parameters)
                 optimiser.step()
                 schedule.step()
@@ -138,7 +146,7 @@ def train_probes(
                 total.zero_()
             if checkpoint:
                 state |= {"epoch": epoch + 1, "schedule": schedule.state_dict()}
-                checkpoints.save(checkpoint, identity, state, together, optimiser)
+                checkpoints.save(checkpoint, identity, state, {"probes": together, "optimiser": optimiser})
     progress.close()
     return probes, state["curve"]
 

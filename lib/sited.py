@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lib import snp
-from lib.errors import unknown
+from lib.system.errors import unknown
 
 
 class Sited:

@@ -6,9 +6,9 @@ from torch import nn
 
 from lib import measure, snp
 from lib.data import ImageSet
-from lib.errors import unknown
 from lib.probes import ProbeRecipe, train_probes
 from lib.sited import Sited
+from lib.system.errors import unknown
 
 
 class Study(Sited):

@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 from conftest import tiny_images
-from lib import adapt, cnn, measure, snp, vision  # noqa: F401  (vit_pytorch imports torchvision through lib.vision)
+from lib import adapt, cnn, measure, snp
 from lib.data import normalise
 from lib.probes import Probe, ProbeRecipe, train_probes
 from lib.sites import Site
 from lib.study import Study
+from lib.system import vision  # noqa: F401  (vit_pytorch imports torchvision through it)
 
 from vit_pytorch import SimpleViT  # isort: skip
 

@@ -5,7 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from conftest import tiny_config
-from lib import cct, vision  # noqa: F401  (vit_pytorch imports torchvision, which lib.vision makes importable)
+from lib import cct
+from lib.sites import record
+from lib.system import vision  # noqa: F401  (vit_pytorch imports torchvision, which this makes importable)
 
 from vit_pytorch.cct import CCT as PeerCCT  # isort: skip
 
@@ -53,6 +55,29 @@ def test_attention_maps_give_what_the_fused_attention_gives(network):
     torch.testing.assert_close(maps.sum(-1), torch.ones(2, 2, 16))
     v = encoder.attention.split(encoder.pre_norm(h["1.out"]))[2]
     torch.testing.assert_close((maps @ v).transpose(1, 2).reshape(2, 16, 8), h["2.mha"])
+
+
+def test_attention_from_its_parts_agrees_with_the_fused_one(network):
+    """In bfloat16 a CPU computes attention from its parts."""
+    attention, x = network.encoders[0].attention, torch.randn(2, 16, 8)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = attention(x)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), attention(x), atol=1e-3, rtol=0.05)
+
+
+def test_a_coarser_grid_averages_neighbouring_tokens(network):
+    tokens = torch.randn(3, 16, 8)
+    grid = tokens.transpose(1, 2).unflatten(2, (4, 4))
+    expected = F.avg_pool2d(grid, 2).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(cct.coarsened(tokens, 2), expected)
+    assert cct.coarsened(tokens, 1) is tokens
+    x, shapes = torch.randn(2, 3, 8, 8), []
+    with record(network, {"last": network.site("2.out")}, lambda _, h: shapes.append(h.shape[1])):
+        network(x, 2), network(x, 4), network(x)
+    assert shapes == [4, 1, 16]
+    with pytest.raises(ValueError, match="a grid of 4 x 4 tokens cannot be averaged 3 x 3"):
+        network(x, 3)
 
 
 def test_stem_pooling_and_attention_agree_with_an_independent_implementation():

@@ -11,7 +11,7 @@ from PIL import Image
 
 from conftest import tiny_images
 from lib import data
-from lib.errors import MissingData
+from lib.system.errors import MissingData
 
 
 def write_set(folder, split="train", labels=(0, 1, 1), size=(4, 4), columns=("image", "label"), names=("a", "b")):
@@ -62,7 +62,7 @@ def test_unknown_names_list_the_known():
 
 def test_without_the_variable_a_set_is_looked_for_in_the_checkout(tmp_path, monkeypatch):
     monkeypatch.delenv("MODUS_DATA")
-    monkeypatch.setattr(data, "ROOT", tmp_path)
+    monkeypatch.setattr(data.images, "ROOT", tmp_path)
     write_set(tmp_path / "data" / "mine")
     assert len(data.load("mine", "train")) == 3
     with pytest.raises(ValueError, match="unknown data set 'min'.*mine"):
@@ -79,8 +79,8 @@ def test_without_a_source_the_three_ways_are_named(monkeypatch):
     def no_network(*args, **kwargs):
         raise OSError("no network")
 
-    monkeypatch.setattr(data, "_folders", lambda: [])
-    monkeypatch.setattr("lib.vision.torchvision.datasets.CIFAR100", no_network)
+    monkeypatch.setattr(data.images, "_folders", lambda: [])
+    monkeypatch.setattr("lib.system.vision.torchvision.datasets.CIFAR100", no_network)
     with pytest.raises(MissingData, match=r"(?s)\(1\) set MODUS_DATA.*\(2\).*\(3\) let torchvision"):
         data.load("cifar100", "test")
 

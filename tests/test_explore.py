@@ -12,21 +12,16 @@ import torch
 from PIL import Image
 
 from conftest import tiny_config, tiny_images
-from lib import (
-    cct,
-    charts,
-    data,
-    explore,
-    explore_heads,
-    explore_image,
-    head_charts,
-    heads,
-    layer_charts,
-    pruning_charts,
-    snp,
-)
-from lib.definition import Definition
+from lib import cct, charts, data, heads, snp
+from lib.charts import heads as head_charts
+from lib.charts import layers as layer_charts
+from lib.charts import nodes
+from lib.charts import pruning as pruning_charts
+from lib.explorers import heads as explore_heads
+from lib.explorers import image as explore_image
+from lib.explorers import nodes as explore
 from lib.probes import Probe
+from lib.runs.definition import Definition
 from lib.sited import Sited
 
 
@@ -138,7 +133,7 @@ def test_as_many_heads_as_a_vit_has_get_a_colour_each():
         colours = scale["encoding"]["color"]["scale"]["range"]
         assert len(set(colours)) == 16
     assert made[2].to_dict()["height"] == 26 * 16
-    assert charts.colours(4) == charts.COLOURS[:4]
+    assert nodes.colours(4) == nodes.COLOURS[:4]
 
 
 def test_the_page_gets_class_means_and_weights_of_every_node():

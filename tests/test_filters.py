@@ -6,8 +6,12 @@ import pytest
 import torch
 
 from conftest import tiny_images
-from lib import claims, cnn, files, filters, layer_charts, runs, train
+from lib import claims, cnn, runs
+from lib.charts import layers as layer_charts
+from lib.experiments import filters
 from lib.probes import ProbeRecipe
+from lib.system import files
+from lib.training import loop as train
 
 
 @pytest.fixture(scope="module")

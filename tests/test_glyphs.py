@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lib import data, glyphs
+from lib import data
+from lib.data import glyphs
 
 
 @pytest.mark.parametrize("split", glyphs.FAMILIES)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from lib import image_ops
-from lib.vision import torchvision
+from lib.data.augment import operations as image_ops
+from lib.system.vision import torchvision
 
 H, W = 24, 24
 FILL = (129, 124, 112)

@@ -7,10 +7,14 @@ import pytest
 import torch
 
 from conftest import tiny_config
-from lib import andc_study, cct, compact, cost, latency, masked
-from lib.files import Journal
-from lib.policy import Augmentation
-from lib.recipe import Recipe
+from lib import cct
+from lib.data.augment.policy import Augmentation
+from lib.experiments import cost, masked
+from lib.experiments import pruning as andc_study
+from lib.experiments import smaller as compact
+from lib.recipes import Recipe
+from lib.system import latency
+from lib.system.files import Journal
 
 RECIPE = Recipe(2, 20, lr=1e-2, warmup_epochs=0, augmentation=Augmentation(shift=1))
 

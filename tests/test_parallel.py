@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from lib import files, parallel
+from lib.system import files, parallel
 from two_processes import work
 
 TESTS = Path(__file__).parent

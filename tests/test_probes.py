@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from bench.measures import one_node
 from conftest import tiny_images
 from lib import measure, snp
-from lib.bench import one_node
 from lib.data import normalise
 from lib.probes import Probe, ProbeRecipe, train_probes
 

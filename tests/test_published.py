@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from lib import andc, cct, files, heads, pruning_tables, runs, snp
+from lib import andc, cct, heads, runs, snp
+from lib.experiments import pruning_tables
+from lib.system import files
 
 RECORDS = {path.parent.name: json.loads(path.read_text()) for path in sorted(runs.PUBLISHED.glob("*/run.json"))}
 PUBLISHED = [name for name, record in RECORDS.items() if "train" in record["stages"]]  # some have single stages

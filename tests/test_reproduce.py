@@ -5,7 +5,8 @@ import subprocess
 
 import pytest
 
-from lib import reproduce, runs
+from lib import runs
+from lib.runs import reproduce
 
 
 def test_all_chapters_on_a_tiny_run_from_nothing(tmp_path, monkeypatch):

@@ -9,10 +9,14 @@ import pytest
 import torch
 
 from conftest import tiny_images
-from lib import compare, compute, data, files, report, reproduce, runs, train
-from lib.deadline import Deadline
-from lib.errors import OutOfTime, StaleRun
-from lib.recipe import REFERENCE
+from lib import data, runs
+from lib.recipes import REFERENCE
+from lib.runs import compare, compute, report, reproduce
+from lib.system import files
+from lib.system.errors import OutOfTime, StaleRun
+from lib.training import checkpoint
+from lib.training import loop as train
+from lib.training.deadline import Deadline
 
 CONFIG = """
 data = "tiny"
@@ -26,6 +30,7 @@ ff_width = 12
 stem_widths = [8]
 [training]
 epochs = 1
+warmup_epochs = 0.5
 batch = 20
 [training.augmentation]
 shift = 1
@@ -52,7 +57,7 @@ methods = ["andc"]
 def folder(tmp_path, monkeypatch):
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny" / "config.toml").write_text(CONFIG)
-    monkeypatch.setattr(runs, "PUBLISHED", tmp_path)
+    monkeypatch.setattr(runs.run, "PUBLISHED", tmp_path)
     monkeypatch.delenv("MODUS_RUNS", raising=False)
     monkeypatch.setattr(data, "load", lambda name, split: tiny_images(split=split))
     return tmp_path / "tiny"
@@ -148,7 +153,7 @@ def test_a_time_limit_stops_a_run_where_it_can_go_on(folder, monkeypatch):
         with contextlib.suppress(OutOfTime):
             train.train(
                 run.build, run.definition.training, run.images("train"), 0, run.folder / ".training.safetensors",
-                deadline=Deadline(0.02),
+                deadline=Deadline(0.02), identity=run.inputs("train"),
             )  # fmt: skip
             runs.make("tiny").require("train")
             break
@@ -161,7 +166,34 @@ def test_a_time_limit_stops_a_run_where_it_can_go_on(folder, monkeypatch):
     assert runs.make("tiny").has("scratch")
 
 
-def test_seeds_are_runs_that_differ_in_nothing_else(folder):
+@pytest.mark.parametrize(
+    ("stage", "was", "now"),
+    [
+        ("train", "heads = 2", "heads = 4"),
+        ("train", "depth = 2", "depth = 3"),
+        ("probes", "[training]", "[training]\nlr = 1e-3"),
+        ("cnn", "batch = 20", "batch = 30"),
+        ("augmentation", "heads = 2", "heads = 4"),
+    ],
+)
+def test_a_training_that_was_stopped_does_not_go_on_as_another(folder, monkeypatch, stage, was, now):
+    run, save = runs.make("tiny"), checkpoint.save
+    for upstream in runs.STAGES[stage].upstream:
+        run.require(upstream)
+
+    def save_and_stop(*arguments):
+        save(*arguments)
+        raise OutOfTime
+
+    with monkeypatch.context() as patch, pytest.raises(OutOfTime):
+        patch.setattr(checkpoint, "save", save_and_stop)
+        run.require(stage)
+    (folder / "config.toml").write_text(CONFIG.replace(was, now, 1))
+    with pytest.raises(ValueError, match="is the checkpoint of another training .* move it away"):
+        runs.make("tiny").require(stage)
+
+
+def test_seeds_are_runs_that_differ_in_nothing_else(folder, capsys):
     for name, text in (("tiny-s1", 'base = "tiny"\nseed = 1\n'), ("other", CONFIG.replace("heads = 2", "heads = 4"))):
         (folder.parent / name).mkdir()
         (folder.parent / name / "config.toml").write_text(text)
@@ -171,8 +203,10 @@ def test_seeds_are_runs_that_differ_in_nothing_else(folder):
         runs.make(name).require("train")
     assert [r.name for r in run.seeds("train")] == ["tiny", "tiny-s1"]
     (folder.parent / "other" / "config.toml").write_text('base = "nothing"\n')
-    with pytest.raises(ValueError, match="No such file"):
+    with pytest.raises(ValueError, match="other/config.toml: unknown base 'nothing'; known: other, tiny, tiny-s1"):
         runs.make("other")
+    assert [r.name for r in run.seeds("train")] == ["tiny", "tiny-s1"]
+    assert "left out: " in capsys.readouterr().err
 
 
 def test_unknown_names_list_the_known(folder):
@@ -217,11 +251,15 @@ def test_images_of_another_size_are_reduced_and_never_enlarged(folder):
 
 def test_a_recipe_by_name_is_changed_where_the_run_says_so(folder):
     config = folder / "config.toml"
-    named = CONFIG.replace("[training]\nepochs = 1", '[training]\nrecipe = "reference"\nepochs = 1')
+    named = CONFIG.replace(
+        "[training]\nepochs = 1", '[training]\nrecipe = "reference"\ncooldown_epochs = 0\nepochs = 1'
+    )
     config.write_text(named)
     training = runs.make("tiny").definition.training
     policy = dataclasses.replace(REFERENCE.augmentation, shift=1)
-    assert training == dataclasses.replace(REFERENCE, epochs=1, batch=20, augmentation=policy)
+    assert training == dataclasses.replace(
+        REFERENCE, epochs=1, warmup_epochs=0.5, cooldown_epochs=0, batch=20, augmentation=policy
+    )
     config.write_text(named.replace("reference", "referense"))
     with pytest.raises(ValueError, match=r"unknown recipe 'referense' \(did you mean 'reference'\?\)"):
         runs.make("tiny")

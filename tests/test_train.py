@@ -8,17 +8,25 @@ import pytest
 import torch
 
 from conftest import tiny_config, tiny_images
-from lib import cct, deadline, train
-from lib import checkpoint as checkpoints
-from lib.augmentation_trial import hold_out
-from lib.errors import OutOfTime
-from lib.policy import Augmentation
-from lib.recipe import REFERENCE, Recipe
+from lib import cct
+from lib.data.augment.mixing import Targets
+from lib.data.augment.policy import Augmentation
+from lib.experiments.trials import hold_out
+from lib.recipes import REFERENCE, Recipe
+from lib.system.errors import OutOfTime
+from lib.training import checkpoint as checkpoints
+from lib.training import deadline
+from lib.training import loop as train
+from lib.training import step as learner
 
 RECIPE = Recipe(epochs=2, batch=10, warmup_epochs=0.5, lr=1e-2, augmentation=Augmentation(shift=1))
 MIXED = dataclasses.replace(
     RECIPE, augmentation=Augmentation(1, True, 0.8, operations=2, erase=0.5, mixup=0.8, cutmix=1.0)
 )
+STAGED = Recipe(
+    epochs=3, batch=10, warmup_epochs=0.5, lr=1e-2, augmentation=Augmentation(1, cutmix=1.0, mixed=0.5),
+    schedule="linear", optimiser="muon", clip=1.0, average=0.9, precision="bf16", token_stages=((1, 4), (1, 2)),
+)  # fmt: skip
 
 
 def build():
@@ -29,7 +37,7 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("recipe", [RECIPE, MIXED])
+@pytest.mark.parametrize("recipe", [RECIPE, MIXED, STAGED])
 def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path, monkeypatch, recipe):
     images, checkpoint = tiny_images(), tmp_path / "checkpoint.safetensors"
     straight, curve = train.train(build, recipe, images, seed=3)
@@ -38,7 +46,7 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(tmp_path, monkeyp
     def save_and_die(*arguments):
         save(*arguments)
         calls.append(1)
-        if len(calls) in (3, 5):
+        if len(calls) in (3, 8):  # the second time in another stage of tokens, where there are stages
             raise Killed
 
     monkeypatch.setattr(checkpoints, "save", save_and_die)
@@ -84,6 +92,67 @@ def test_the_references_schedule_starts_low_and_ends_with_a_cool_down():
     assert rates.index(max(rates)) in (99, 100) and rates[1550] == pytest.approx((6e-4 + 1e-5) / 2, rel=0.02)
     assert rates[-100:] == pytest.approx([1e-5] * 100)
     assert rates[100:] == sorted(rates[100:], reverse=True)
+
+
+def test_a_training_begins_with_fewer_tokens():
+    factors = [STAGED.token_factor(step, 18) for step in range(18)]
+    assert factors == [4] * 6 + [2] * 6 + [1] * 6
+    assert {RECIPE.token_factor(step, 12) for step in range(12)} == {1}
+
+
+def test_a_linear_schedule_falls_evenly():
+    rates = [STAGED.lr_at(step, 30) for step in range(30)]
+    assert np.ptp(np.diff(rates[5:])) < 1e-9 and rates[5] > rates[-1] > STAGED.final_lr
+
+
+def test_what_is_stored_is_the_average_of_the_weights():
+    images, recipe = tiny_images(), Recipe(epochs=1, batch=10, lr=1e-2, warmup_epochs=0.2)
+    seen = []
+
+    class Watched(learner.Learner):
+        def __call__(self, *arguments):
+            sums = super().__call__(*arguments)
+            seen.append(self.network.classifier.weight.detach().clone())
+            return sums
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train, "Learner", Watched)
+        network, _ = train.train(build, dataclasses.replace(recipe, average=0.75), images)
+    expected = seen[0]
+    for weight in seen[1:]:
+        expected = 0.75 * expected + 0.25 * weight
+    torch.testing.assert_close(network.classifier.weight, expected)
+    assert not torch.allclose(network.classifier.weight, seen[-1])
+
+
+def test_muon_moves_the_matrices_of_encoders_and_adamw_the_rest():
+    network = build()
+    muon, adamw = learner.optimisers(network, STAGED)
+    moved = {id(p) for group in muon.param_groups for p in group["params"]}
+    assert {n for n, p in network.named_parameters() if id(p) in moved} == {
+        f"encoders.{e}.{layer}.weight" for e in (0, 1) for layer in ("attention.qkv", "attention.projection",
+                                                                     "linear1", "linear2")
+    }  # fmt: skip
+    rest = {id(p) for group in adamw.param_groups for p in group["params"]}
+    assert moved | rest == {id(p) for p in network.parameters()} and not moved & rest
+    with pytest.raises(ValueError, match="'muon' is for the matrices of a network's `encoders`"):
+        learner.optimisers(torch.nn.Linear(2, 2), STAGED)
+
+
+def test_a_clipped_gradient_is_not_longer_than_allowed():
+    network = build()
+    learn = learner.Learner(network, dataclasses.replace(RECIPE, clip=1e-3))
+    learn(torch.randn(5, 3, 8, 8), Targets(torch.arange(5)), 1e-3)
+    norm = torch.stack([p.grad.norm() for p in network.parameters()]).norm()
+    assert norm == pytest.approx(1e-3, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "got"),
+    [("auto", "cpu", "fp32"), ("auto", "cuda", "bf16"), ("bf16", "cpu", "bf16"), ("fp32", "cuda", "fp32")],
+)
+def test_precision_is_chosen_by_recipe_and_device(asked, device, got):
+    assert learner.precision(dataclasses.replace(RECIPE, precision=asked), device) == got
 
 
 def test_top_k_accuracy():

@@ -7,13 +7,15 @@ import numpy as np
 import torch
 
 from conftest import tiny_config, tiny_images
-from lib import cct, files, measure, parallel, train
+from lib import cct, measure
 from lib.data import ImageSet
-from lib.deadline import Deadline
-from lib.errors import OutOfTime
-from lib.policy import Augmentation
+from lib.data.augment.policy import Augmentation
 from lib.probes import Probe, ProbeRecipe, train_probes
-from lib.recipe import Recipe
+from lib.recipes import Recipe
+from lib.system import files, parallel
+from lib.system.errors import OutOfTime
+from lib.training import loop as train
+from lib.training.deadline import Deadline
 
 RECIPE = Recipe(
     epochs=3, batch=12, lr=1e-2, augmentation=Augmentation(1, True, 0.8, operations=2, erase=0.5, mixup=0.8, cutmix=1)

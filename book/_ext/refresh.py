@@ -14,7 +14,7 @@ from nbclient import NotebookClient
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lib.reproduce import QUIET, chapters  # noqa: E402
+from lib.runs.reproduce import QUIET, chapters  # noqa: E402
 
 CHART = re.compile(r"altair-viz-[0-9a-f]{32}")
 SIZE = 4_000_000  # bytes a notebook may have

@@ -1,0 +1,25 @@
+"""Altair charts of the book."""
+
+from lib.charts.nodes import (
+    along_encoders,
+    by_threshold,
+    clipped_matrix,
+    matrix,
+    node_steps,
+    pixels,
+    speakers,
+    training,
+    with_control,
+)
+
+__all__ = [
+    "along_encoders",
+    "by_threshold",
+    "clipped_matrix",
+    "matrix",
+    "node_steps",
+    "pixels",
+    "speakers",
+    "training",
+    "with_control",
+]

@@ -1,0 +1,164 @@
+"""Charts of attention heads: who recognises which label, and each finding beside its control."""
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from lib.charts.nodes import NEUTRAL, NOISE, SIGNAL, colours, described, pixels
+from lib.heads import shares
+
+CONTROLS = {  # column prefix in the table "heads_encoders" -> what it is
+    "": "trained",
+    "untrained_": "untrained network",
+    "shuffled_": "probe on shuffled labels",
+}
+
+
+def head_map(counts: np.ndarray, names: list[str], title: str) -> alt.Chart:
+    """Share of each head in the nodes that recognise a label, labels grouped by their strongest head.
+
+    counts: (heads, K), as `heads.diagonal_counts` gives them. Click a label to mark it.
+    """
+    share = shares(counts.astype(float))
+    known = np.flatnonzero(np.isfinite(share[0]))
+    strongest = share[:, known].argmax(0)
+    order = [names[i] for i in known[np.lexsort((-share[strongest, known], strongest))]]
+    rows = [
+        {"name": names[i], "head": h + 1, "share": round(float(share[h, i]), 3), "nodes": int(counts[h, i])}
+        for h in range(len(counts))
+        for i in known
+    ]
+    chosen = alt.selection_point(fields=["name"])
+    scale = alt.Scale(domain=[0, 1], range=["#ffffff", SIGNAL], interpolate="rgb")
+    chart = (
+        alt.Chart(alt.InlineData(rows), width=550, height=26 * len(counts), title=title)
+        .mark_rect(stroke="#dddddd", strokeWidth=0.3)
+        .encode(
+            x=alt.X("name:N", title="label", sort=order, axis=alt.Axis(labels=False, ticks=False)),
+            y=alt.Y("head:O", title="head"),
+            color=alt.Color("share:Q", title="share of nodes", scale=scale, legend=alt.Legend(format="%")),
+            opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.25)),
+            tooltip=["name:N", "head:O", "nodes:Q", alt.Tooltip("share:Q", format=".0%")],
+        )
+        .add_params(chosen)
+    )
+    return described(chart, f"{title}: share of each head in the nodes that recognise each label")
+
+
+def against_chance(table: pd.DataFrame) -> alt.Chart:
+    """Mean polarisation along the encoders beside what random heads give; table: a run's "heads_encoders".
+
+    One panel for the trained network, one for each control; the band is two standard deviations of random assignments.
+    """
+    rows = [
+        {"encoder": int(r["encoder"]), "what": what, "polarisation": r[f"{p}observed"], "chance": r[f"{p}null_mean"],
+         "low": r[f"{p}null_mean"] - 2 * r[f"{p}null_std"], "high": r[f"{p}null_mean"] + 2 * r[f"{p}null_std"],
+         "z": r[f"{p}z"]}
+        for p, what in CONTROLS.items()
+        for _, r in table.iterrows()
+    ]  # fmt: skip
+    base = alt.Chart(pd.DataFrame(rows).dropna(), width=160, height=220).encode(
+        x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0))
+    )
+    tooltip = ["what:N", "encoder:O", *(alt.Tooltip(f"{c}:Q", format=".3f") for c in ("polarisation", "chance", "z"))]
+    band = base.mark_area(color=NEUTRAL, opacity=0.35).encode(y=alt.Y("low:Q", title="polarisation"), y2="high:Q")
+    line = base.mark_line(color=SIGNAL, point=alt.OverlayMarkDef(size=60, color=SIGNAL)).encode(
+        y="polarisation:Q", tooltip=tooltip
+    )
+    chart = (band + line).facet(alt.Column("what:N", title=None, sort=list(CONTROLS.values())))
+    return described(chart, "Mean polarisation of the labels along the encoders; grey: nodes dealt to heads at random")
+
+
+def rotations(table: pd.DataFrame) -> alt.Chart:
+    """Polarisation of the nodes as they are, after rotations inside heads, and across them, along the encoders."""
+    names = {
+        "observed": "nodes as they are",
+        "rotated_mean": "rotated inside each head",
+        "mixed_mean": "mixed across heads",
+    }
+    long = table.melt("encoder", list(names), "kind", "polarisation")
+    long["kind"] = long["kind"].map(names)
+    colours = alt.Scale(domain=list(names.values()), range=[SIGNAL, NOISE, NEUTRAL])
+    chart = alt.Chart(long, width=360, height=220).mark_line(point=alt.OverlayMarkDef(size=60)).encode(
+        x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("polarisation:Q"),
+        color=alt.Color("kind:N", title=None, scale=colours),
+        tooltip=["kind:N", "encoder:O", alt.Tooltip("polarisation:Q", format=".3f")],
+    )  # fmt: skip
+    return described(chart, "Mean polarisation along the encoders before and after random rotations of the nodes")
+
+
+def cooperation(table: pd.DataFrame, encoder: int) -> alt.Chart:
+    """Accuracy of each head as its nodes join, over the labels it is the expert for and over all; grey: any nodes."""
+    part = table[table["encoder"] == encoder]
+    names = {"expert_accuracy": "labels it is the expert for", "accuracy": "all labels"}
+    long = part.melt(["head", "nodes"], list(names), "labels", "value")
+    long["labels"] = long["labels"].map(names)
+    anyone = part.drop_duplicates("nodes")[["nodes", "random_group"]].assign(labels=names["accuracy"])
+    base = alt.Chart(width=240, height=220)
+    x = alt.X("nodes:Q", title="nodes that speak")
+    heads = base.mark_line(point=True).transform_filter("isValid(datum.value)").encode(
+        x=x, y=alt.Y("value:Q", title="test accuracy", axis=alt.Axis(format="%")),
+        color=_by_head(part["head"].max()),
+        tooltip=["head:N", "nodes:Q", alt.Tooltip("value:Q", format=".1%")],
+    )  # fmt: skip
+    anyone_line = base.mark_line(color=NEUTRAL, strokeDash=[4, 4]).transform_filter("isValid(datum.random_group)")
+    grey = anyone_line.encode(x=x, y="random_group:Q")
+    chart = alt.layer(heads, grey, data=pd.concat([long, anyone])).facet(
+        alt.Column("labels:N", title=None, sort=list(names.values()))
+    )
+    return described(
+        chart.resolve_scale(y="independent"),
+        f"Encoder {encoder}: test accuracy of each head as its nodes join one by one; dashed: nodes of any heads",
+    )
+
+
+def removal(table: pd.DataFrame) -> alt.Chart:
+    """Rank correlation of recognising a label and being missed for it, with its interval, along the encoders."""
+    base = alt.Chart(table, width=360, height=220).encode(x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)))
+    bars = base.mark_rule(strokeWidth=3, color=SIGNAL, opacity=0.5).encode(
+        y=alt.Y("damage_low:Q", title="rank correlation"), y2="damage_high:Q"
+    )
+    points = base.mark_circle(size=90, color=SIGNAL, opacity=1).encode(
+        y="damage_rho:Q",
+        tooltip=["encoder:O", *(alt.Tooltip(f"damage_{c}:Q", format=".3f") for c in ("rho", "low", "high", "p"))],
+    )
+    zero = alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(color="#444444").encode(y="y:Q")
+    return described(
+        zero + bars + points, "Rank correlation between a head's share of a label and the damage its removal does to it"
+    )
+
+
+def partition(experts: dict[str, np.ndarray], names: list[str]) -> alt.Chart:
+    """The expert head of each label in several runs, one row a run; experts: run -> (K,), counting from 0."""
+    first = next(iter(experts.values()))
+    order = [names[i] for i in np.argsort(first, kind="stable")]
+    rows = [
+        {"run": run, "name": names[i], "head": int(h) + 1}
+        for run, found in experts.items()
+        for i, h in enumerate(found)
+    ]
+    chart = alt.Chart(pd.DataFrame(rows), width=520, height=26 * len(experts)).mark_rect().encode(
+        x=alt.X("name:N", title="label", sort=order, axis=alt.Axis(labels=False, ticks=False)),
+        y=alt.Y("run:N", title=None, sort=list(experts)),
+        color=_by_head(max(row["head"] for row in rows), "expert"),
+        tooltip=["run:N", "name:N", "head:N"],
+    )  # fmt: skip
+    return described(chart, "The head that tells each label best alone, one row a run")
+
+
+def _by_head(heads: int, title: str = "head") -> alt.Color:
+    """A colour for each head, 1 to `heads`, in a legend that stays as narrow as a panel."""
+    scale = alt.Scale(domain=list(range(1, int(heads) + 1)), range=colours(heads))
+    return alt.Color("head:N", title=title, scale=scale, legend=alt.Legend(columns=8))
+
+
+def attention(image: np.ndarray, received: np.ndarray) -> alt.Chart:
+    """An image uint8 (H, W, 3) beside the attention its tokens receive, (side, side); white: most."""
+    tokens = [{"x": x, "y": y, "v": float(received[y, x])} for y, x in np.ndindex(received.shape)]
+    axes = {"x": alt.X("x:O", axis=None), "y": alt.Y("y:O", axis=None)}
+    right = alt.Chart(alt.InlineData(tokens), width=200, height=200, title="attention received").mark_rect()
+    chart = pixels(image, "image") | right.encode(
+        **axes, color=alt.Color("v:Q", title="weight", scale=alt.Scale(scheme="greys", reverse=True)), tooltip=["v:Q"]
+    )
+    return described(chart, "An image beside the attention that each of its tokens receives from a head")

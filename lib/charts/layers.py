@@ -1,0 +1,81 @@
+"""Altair charts that set networks of different kinds side by side, layer by layer."""
+
+import altair as alt
+import pandas as pd
+
+from lib.charts.nodes import COLOURS, NEUTRAL, SIGNAL, described, lines, measured_and_control
+
+
+def beside_control(table: pd.DataFrame) -> alt.Chart:
+    """SNR along the layers beside its control, one panel a network; columns network, layer, snr, control."""
+    curves = measured_and_control(
+        table, "snr", "signal-to-noise ratio", "layer", "network", "block or encoder", number=".2f"
+    )
+    chart = (
+        curves.properties(width=150, height=170)
+        .facet(alt.Facet("network:N", title=None, sort=_order(table)), columns=3)
+        .resolve_axis(x="independent")
+        .resolve_scale(x="independent")
+    )
+    return described(chart, "Signal-to-noise ratio along the layers of several networks, measured and with the control")
+
+
+def along_layers(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
+    """A quantity along the layers, one line a network; columns network, layer and `value`."""
+    chart = (
+        alt.Chart(table[["network", "layer", value]], width=130, height=200)
+        .mark_line(point=alt.OverlayMarkDef(size=60))
+        .encode(
+            x=alt.X("layer:O", title="block", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y(f"{value}:Q", title=title),
+            color=_colours(table),
+            tooltip=["network:N", "layer:O", alt.Tooltip(f"{value}:Q", format=".3~f", title=title)],
+        )
+    )
+    return described(chart, f"{title} along the layers, one line a network")
+
+
+def snr_by_accuracy(table: pd.DataFrame) -> alt.Chart:
+    """SNR against the accuracy of the probe, one point a layer; columns network, layer, accuracy, snr.
+
+    Points of one network are joined in the order of its layers. Click a network in the legend to bring it out.
+    """
+    chosen = alt.selection_point(fields=["network"], bind="legend")
+    base = alt.Chart(table, width=380, height=280).encode(
+        x=alt.X("accuracy:Q", title="test accuracy of the probe", axis=alt.Axis(format="%")),
+        y=alt.Y("snr:Q", title="signal-to-noise ratio"),
+        order="layer:Q",
+        color=_colours(table, columns=2),
+        opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.15)),
+        tooltip=["network:N", "layer:O", alt.Tooltip("accuracy:Q", format=".1%"), alt.Tooltip("snr:Q", format=".2f")],
+    )
+    chart = base.mark_line(strokeWidth=1) + base.mark_point(filled=True, size=70, opacity=1).add_params(chosen)
+    return described(chart, "Signal-to-noise ratio against the accuracy of the probe, one point a layer")
+
+
+def trained_and_untrained(table: pd.DataFrame) -> alt.Chart:
+    """SNR along the blocks of CNNs, one panel a run and read-out, mean over seeds; `table` as `filters.of_runs` gives.
+
+    Lines: trained, untrained, and trained with shuffled output labels.
+    """
+    kind, readout = (table["network"].str.split(", ").str[i] for i in (0, 1))
+    measured = table.assign(what=kind.replace("CNN", "trained"), value=table["snr"])
+    control = table[kind == "CNN"].assign(what="labels shuffled", value=table["control"])
+    long = pd.concat([measured, control]).assign(panel=table["run"] + ", " + readout)
+    long = long.groupby(["panel", "what", "layer"], sort=False, as_index=False)["value"].mean()
+    colours = {"trained": SIGNAL, "untrained": COLOURS[1], "labels shuffled": NEUTRAL}
+    chart = lines(long, colours, "signal-to-noise ratio", "layer", "panel", "block", ".2f")
+    panels = list(dict.fromkeys(long["panel"]))
+    chart = chart.properties(width=150, height=150)
+    chart = chart.facet(alt.Facet("panel:N", title=None, sort=panels), columns=2).resolve_axis(x="independent")
+    return described(chart, "Signal-to-noise ratio along the blocks of CNNs, trained and untrained, by run")
+
+
+def _order(table: pd.DataFrame) -> list[str]:
+    return list(dict.fromkeys(table["network"]))
+
+
+def _colours(table: pd.DataFrame, columns: int = 1) -> alt.Color:
+    names = _order(table)
+    scale = alt.Scale(domain=names, range=COLOURS[: len(names)])
+    return alt.Color("network:N", title=None, scale=scale, legend=alt.Legend(columns=columns, labelLimit=220))

@@ -1,0 +1,121 @@
+"""Filters of a convolutional network, block by block, under the measures and controls of a transformer's nodes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from pydantic import PositiveFloat, PositiveInt
+
+from lib import adapt, snp
+from lib.cnn import CNN
+from lib.data import ImageSet
+from lib.probes import ProbeRecipe
+from lib.study import Study
+from lib.system.checked import checked
+
+READOUTS = ("pooled", "flattened")
+
+
+@checked
+class Recipe:
+    """How the CNN beside a run is measured; it is trained, and its probes are, as the run's network is."""
+
+    flattened_lr: PositiveFloat = 1e-3  # of the flattened read-outs, which have a weight for each position
+    relabelled: PositiveInt = snp.RELABELLINGS
+
+
+def study(
+    network: CNN, train: ImageSet, test: ImageSet, probes: ProbeRecipe, readout: str = "pooled", seed: int = 0
+) -> Study:
+    """Probes at each block of a CNN, and class means: positions pooled, or each with a weight of its own."""
+    layouts = dict.fromkeys(network.sites, adapt.flattened) if readout == "flattened" else None
+    adapted = adapt.Adapted(network, network.sites, train, layouts)
+    return Study(adapted, train, test, probes, seed)
+
+
+def nodes(study: Study, site: str, filters: int) -> snp.Nodes:
+    """The filters of a block, at either read-out."""
+    return snp.Nodes(*(v.reshape(len(v), filters, -1) for v in (study.class_means(site), study.weight(site))))
+
+
+def row(network: str, site: str, nodes: snp.Nodes, accuracy: float, relabelled: int = snp.RELABELLINGS) -> dict:
+    """One layer of a network: probe accuracy, SNR under shuffled labels ("control"), and `snp.site_statistics`."""
+    control = snp.relabelled_snr(nodes, repeats=relabelled)
+    about = {"network": network, "layer": int(site.split(".")[0]), "accuracy": accuracy, "control": control}
+    return about | snp.site_statistics(nodes)
+
+
+def rows(name: str, network: CNN, study: Study, relabelled: int = snp.RELABELLINGS) -> list[dict]:
+    """`row` for each block of a CNN."""
+    found = {s: nodes(study, s, network.width(s)) for s in network.sites}
+    return [row(name, s, found[s], study.accuracy(s), relabelled) for s in network.sites]
+
+
+def table(
+    network: CNN, untrained: CNN, train: ImageSet, test: ImageSet, probes: ProbeRecipe, recipe: Recipe, seed: int = 0
+) -> pd.DataFrame:
+    """`rows` of a CNN and of an untrained one, at both read-outs: networks "CNN, pooled" to "untrained, flattened"."""
+    found = []
+    for name, measured in (("CNN", network), ("untrained", untrained)):
+        for readout in READOUTS:
+            trained_so = probes if readout == "pooled" else replace(probes, lr=recipe.flattened_lr)
+            there = study(measured, train, test, trained_so, readout, seed)
+            found += rows(f"{name}, {readout}", measured, there, recipe.relabelled)
+    return pd.DataFrame(found)
+
+
+def of_transformer(run, places: tuple[str, ...] = ("mha", "ff_hidden", "ff")) -> pd.DataFrame:
+    """`row` for each encoder of a run's transformer at some places: networks "transformer, mha" and so on."""
+    sites = [s for place in places for s in run.sites if s.split(".")[1] == place]
+    return pd.DataFrame(
+        row(f"transformer, {s.split('.')[1]}", s, run.nodes(s), run.label_accuracy(s).mean()) for s in sites
+    )
+
+
+def growth(table: pd.DataFrame) -> pd.DataFrame:
+    """What becomes of the SNR from the first layer to the last, one row a network.
+
+    first, last: SNR; null_first, null_last: the same with shuffled labels; change: of the excess over them; rising, of
+    steps: from layer to layer; best: the layer of the largest excess; rho: rank correlation of SNR and probe accuracy.
+    """
+    found = []
+    for name, part in table.groupby("network", sort=False):
+        snr, null = part["snr"].to_numpy(), part["control"].to_numpy()
+        excess = snr - null
+        found.append(
+            {
+                "network": name,
+                "first": snr[0],
+                "last": snr[-1],
+                "null_first": null[0],
+                "null_last": null[-1],
+                "change": excess[-1] - excess[0],
+                "rising": int((np.diff(snr) > 0).sum()),
+                "steps": len(snr) - 1,
+                "best": int(part["layer"].iloc[excess.argmax()]),
+                "rho": part["snr"].corr(part["accuracy"], method="spearman"),
+            }
+        )
+    return pd.DataFrame(found).set_index("network")
+
+
+def of_runs(runs) -> pd.DataFrame:
+    """The tables "cnn" of runs that have one, seeds of each included, with the columns run (the first's name) and seed.
+
+    runs: runs or None, which is left out, as is a run that differs from an earlier one in its seed alone. ValueError if
+    none has the table.
+    """
+    families: list[list] = []
+    for run in runs:
+        if run and run.has("cnn") and not any(run.same_but_seed(family[0]) for family in families):
+            families.append(run.seeds("cnn"))
+    tables = [
+        member.table("cnn").assign(run=family[0].name, seed=member.definition.seed)
+        for family in families
+        for member in family
+    ]
+    if not tables:
+        raise ValueError(
+            "none of these runs has a result of the stage 'cnn'; `lib.runs.make(name).require('cnn')` makes it"
+        )
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,211 @@
+"""What ANDC costs in accuracy, and whether its rule earns anything: masks by many rules, in four regimes, as a table.
+
+One row of the table is one masked network, told apart by the columns of `KEY`:
+
+regime     "none": masked and tested; "readout": then only the read-out trained; "retrained": then the whole network
+           trained shortly, masks in place; "scratch": a new network trained with the mask from the start, as the
+           unpruned one was
+layers     "linear1", "linear2", "classifier", "ff" (linear1 and linear2) or "all"
+encoder    the only encoder pruned, or 0 for all of them
+reading    of the rule, as in `andc.READINGS`
+threshold  of the label sets; 1 where nothing is pruned
+method     "dense", "andc", or a baseline with as many weights in each layer as ANDC keeps there
+draw       of a random baseline
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+
+from lib import andc, baselines
+from lib.cct import CCT
+from lib.data import ImageSet
+from lib.experiments import masked
+from lib.recipes import Recipe as TrainingRecipe
+from lib.recipes import Stages
+from lib.system.checked import Parts, added, checked
+from lib.system.files import Journal
+from lib.system.progress import bar
+from lib.training import loop as train
+from lib.training.deadline import Deadline
+
+KEY = ("regime", "layers", "encoder", "reading", "threshold", "method", "draw")
+DRAWN = ("permuted", "exchanged", "random")
+SCORED = ("magnitude", "activation", "gradient")
+METHODS = ("andc", *DRAWN, *SCORED)
+
+
+@checked
+class Recipe:
+    """Which masks are tried and how the masked networks are retrained."""
+
+    thresholds: Parts = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.9)
+    few_thresholds: Parts = (0.2, 0.3, 0.4, 0.5, 0.6)  # where layers are pruned alone, and for readings
+    retrained_thresholds: Parts = (0.3, 0.4, 0.5, 0.9)
+    draws: PositiveInt = 3  # of each random baseline, over all layers and encoders without retraining; else one
+    sweep_images: NonNegativeInt = 0  # test images, as many of each label, for regime "none"; 0: all, as in the others
+    score_images: NonNegativeInt = 2500  # training images for the baselines that need activations or gradients
+    retraining_images: NonNegativeInt = 0  # training images of an epoch of retraining; 0: all
+    retraining_epochs: PositiveInt = 1
+    retraining_lr: PositiveFloat = 0.3  # in units of the training's peak learning rate; a cosine from there to its last
+    retraining_token_stages: Stages = added(())  # as the training's, of these epochs
+    precision: Literal["fp32", "bf16"] = added("fp32")  # in which networks of regime "none" are tested
+
+
+def row(regime, layers, threshold, method, draw=0, encoder=0, reading="diagonal") -> dict:
+    """The key of one row of the table."""
+    return dict(zip(KEY, (regime, layers, encoder, reading, threshold, method, draw), strict=True))
+
+
+def cells(recipe: Recipe, depth: int) -> Iterator[dict]:
+    """The keys of all rows, in the order in which they are computed."""
+    yield row("none", "all", 1.0, "dense")
+    for threshold, method in itertools.product(recipe.thresholds, METHODS):
+        for draw in range(recipe.draws if method in DRAWN else 1):
+            yield row("none", "ff", threshold, method, draw)
+    few = list(itertools.product(recipe.few_thresholds, ("andc", "permuted", "magnitude")))
+    for layers, (threshold, method) in itertools.product(("linear1", "linear2", "classifier", "all"), few):
+        yield row("none", layers, threshold, method)
+    for encoder, threshold, method in itertools.product(
+        range(1, depth + 1), recipe.few_thresholds[1::2], ("andc", "permuted", "magnitude")
+    ):
+        yield row("none", "ff", threshold, method, encoder=encoder)
+    for reading, threshold, method in itertools.product(
+        list(andc.READINGS)[1:], recipe.few_thresholds, ("andc", "permuted")
+    ):
+        yield row("none", "ff", threshold, method, reading=reading)
+    for regime, methods in (
+        ("readout", ("andc", "permuted", "random", "magnitude")),
+        ("retrained", ("andc", "permuted", "random", *SCORED)),
+    ):
+        yield row(regime, "all", 1.0, "dense")
+        for threshold, method in itertools.product(recipe.retrained_thresholds, methods):
+            yield row(regime, "ff", threshold, method)
+
+
+@checked
+class ScratchRecipe:
+    """Which masks are trained from scratch; each costs as much as the network itself."""
+
+    thresholds: Parts = ()
+    methods: Annotated[tuple[Literal[METHODS], ...], Field(strict=False)] = ("andc", "permuted", "magnitude")
+
+    def cells(self) -> list[dict]:
+        """The keys of its rows."""
+        return [row("scratch", "ff", t, m) for t, m in itertools.product(self.thresholds, self.methods)]
+
+
+class Study:
+    """Masks of one trained network by every rule, and what becomes of it; see `Study.rows`."""
+
+    def __init__(
+        self,
+        build: Callable[[], CCT],
+        network: CCT,
+        nodes: Mapping[str, andc.Nodes],
+        train_images: ImageSet,
+        test_images: ImageSet,
+        training: TrainingRecipe,
+        recipe: Recipe,
+        seed: int,
+    ):
+        self.build, self.network, self.nodes = build, network, nodes
+        self.train_images, self.test_images = train_images, test_images
+        self.training, self.recipe, self.seed = training, recipe, seed
+        self.sweep_images = test_images.balanced(recipe.sweep_images)
+
+    @cached_property
+    def scores(self) -> dict[str, masked.Scores]:
+        """What the baselines score weights by; a study whose rows are all in the journal needs none."""
+        images = self.train_images.balanced(self.recipe.score_images, self.seed)
+        return masked.scores(self.network, self.network.layers, images)
+
+    def rows(self, keys: list[dict], journal: Journal, deadline: Deadline) -> tuple[list[dict], list[dict]]:
+        """One row a cell, and the accuracy per label of the cells of regime "retrained"; goes on from the journal.
+
+        Raises OutOfTime before the deadline comes.
+        """
+        progress = bar(len(keys), "masked networks")
+        deadline.begin()
+        for key in keys:
+            if key not in journal:
+                deadline.check(f"pruning, after {len(journal.found)} of {len(keys)} networks")
+                journal.add(key, self.measure(key))
+            progress.update()
+        progress.close()
+        done = [(key, journal[key]) for key in keys]
+        rows = [key | {k: v for k, v in found.items() if k != "labels"} for key, found in done]
+        names = ("threshold", "method")
+        labels = [
+            {k: key[k] for k in names} | {"label": i, "accuracy": a}
+            for key, found in done
+            for i, a in enumerate(found.get("labels", ()))
+        ]
+        return rows, labels
+
+    def measure(self, key: dict) -> dict:
+        """Test accuracy of the network masked as `key` says, and the share of weights that the pruned layers keep."""
+        masks = self.masks(key)
+        untrained = key["regime"] == "none"
+        images = self.sweep_images if untrained else self.test_images
+        logits = train.predict(
+            self.trained(key, masks), images, precision=self.recipe.precision if untrained else "fp32"
+        )
+        top1, top5 = (train.accuracy(logits, images.labels, k) for k in (1, 5))
+        kept = sum(int(m.sum()) for m in masks.values()) / max(1, sum(m.size for m in masks.values()))
+        found = {"kept": kept if masks else 1.0, "top1": top1, "top5": top5, "images": len(images)}
+        found["empty"] = " ".join(name for name, m in masks.items() if not m.any())
+        if key["regime"] == "retrained":
+            found["labels"] = train.label_accuracy(logits, images.labels).round(5).tolist()
+        return found
+
+    def trained(self, key: dict, masks: Mapping[str, np.ndarray]) -> CCT:
+        """The masked network, trained as the cell's regime says."""
+        if key["regime"] == "scratch":
+            device = next(self.network.parameters()).device
+            new, _ = train.train(
+                lambda: masked.apply(self.build(), masks), self.training, self.train_images, self.seed, device=device
+            )
+            return masked.settle(new)
+        if key["regime"] == "none":
+            return masked.settle(masked.apply(self.network, masks))
+        short = dataclasses.replace(
+            self.training,
+            epochs=self.recipe.retraining_epochs,
+            warmup_epochs=0,
+            cooldown_epochs=0,
+            lr=self.training.lr * self.recipe.retraining_lr,
+            token_stages=self.recipe.retraining_token_stages,
+        )
+        images = self.train_images.balanced(self.recipe.retraining_images, self.seed)
+        return masked.retrain(
+            self.network, masks, short, images, self.seed, "all" if key["regime"] == "retrained" else "readout"
+        )
+
+    def masks(self, key: dict) -> dict[str, np.ndarray]:
+        """The mask of each layer that the cell prunes."""
+        if key["method"] == "dense":
+            return {}
+        found = {}
+        for number, (name, layer) in enumerate(self.network.layers.items()):
+            encoder, _, kind = name.rpartition(".")
+            if key["layers"] not in ("all", kind) and not (key["layers"] == "ff" and encoder):
+                continue
+            if key["encoder"] and encoder != str(key["encoder"]):
+                continue
+            weight = self.network.get_submodule(layer.module).weight.detach().cpu().numpy()
+            rule = andc.layer_mask(layer, self.nodes, key["threshold"], key["reading"], weight)
+            found[name] = self._as(key["method"], rule, name, (self.seed, key["draw"], number))
+        return found
+
+    def _as(self, method: str, rule: np.ndarray, name: str, seed: tuple[int, ...]) -> np.ndarray:
+        if method == "andc":
+            return rule
+        if method in SCORED:
+            return baselines.best(getattr(self.scores[name], method), int(rule.sum()))
+        return getattr(baselines, method)(rule, np.random.default_rng(seed))

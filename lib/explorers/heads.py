@@ -1,0 +1,106 @@
+"""The head explorer, twice over the same measures: in the page (no kernel) and live in Jupyter."""
+
+import base64
+
+import ipywidgets as widgets
+import numpy as np
+import torch
+from IPython.display import HTML
+
+from lib import heads, snp
+from lib.charts import heads as head_charts
+from lib.charts.nodes import colours
+from lib.data import normalise
+from lib.explorers import page as embed
+
+
+def page(run) -> HTML:
+    """Heads by labels for every encoder of a run, with a threshold of the reader's choice; works without a kernel.
+
+    Each node's diagonal travels as one byte a label, and each head's accuracies as integers in thousandths.
+    """
+    table, encoders = run.table("heads"), []
+    for encoder, part in table.groupby("encoder"):
+        grid = {
+            c: part.pivot(index="head", columns="label", values=c).to_numpy() for c in ("accuracy", "damage", "expert")
+        }
+        encoders.append(
+            {
+                "diagonal": base64.b64encode(diagonal(run, f"{encoder}.mha").tobytes()).decode(),
+                "accuracy": np.rint(1000 * grid["accuracy"]).astype(int).tolist(),
+                "damage": np.rint(1000 * grid["damage"]).astype(int).tolist(),
+                "expert": grid["expert"].argmax(0).tolist(),
+            }
+        )
+    content = {
+        "labels": list(run.label_names),
+        "superclasses": run.superclasses,
+        "colours": colours(int(table["head"].max())),
+        "encoders": encoders,
+        "threshold": snp.THRESHOLD,
+    }
+    return embed.script("head", run.name, "modusHeadExplorer", content)
+
+
+def diagonal(run, site: str) -> np.ndarray:
+    """S_n[i, i] of a site's nodes in 200ths, rounded up, negative as zero: uint8 (nodes, K).
+
+    Rounding up makes "greater than a threshold" exact for thresholds that are whole 200ths.
+    """
+    found = snp.normalised_diagonal(run.class_means(site).astype(float), run.weight(site).astype(float))
+    return np.ceil(np.clip(found, 0, 1) * 200 - 1e-9).astype(np.uint8)
+
+
+class HeadExplorer(widgets.VBox):
+    """The live explorer: any encoder, threshold and label, the order of heads by label, attention maps of an image.
+
+    Its controls are attributes (`encoder`, `head`, `label`, `threshold`, `image`), so that code can drive it; what it
+    shows is in `counts` (heads, K) and `attention` (side, side), one value a token; None without images.
+    """
+
+    def __init__(self, run, images=None):
+        self.run, self.images = run, images
+        self.heads = run.definition.network.heads
+        depth = run.definition.network.depth
+        self.encoder = widgets.Dropdown(options=range(1, depth + 1), value=depth, description="encoder")
+        self.head = widgets.Dropdown(options=range(1, self.heads + 1), description="head")
+        self.label = widgets.Dropdown(options=[(n, i) for i, n in enumerate(run.label_names)], description="label")
+        self.threshold = widgets.FloatSlider(value=snp.THRESHOLD, min=0, max=0.95, step=0.05, description="threshold")
+        self.image = widgets.BoundedIntText(value=0, min=0, max=99, description="image")
+        self.words, self.picture = widgets.HTML(), widgets.Output()
+        controls = [self.encoder, self.head, self.label, self.threshold]
+        controls += [self.image] if images is not None else []
+        self.network = run.network() if images is not None else None
+        super().__init__([widgets.HBox(controls, layout={"flex_flow": "wrap"}), self.words, self.picture])
+        for control in controls:
+            control.observe(self._update, "value")
+        self._update()
+
+    def _update(self, change=None):
+        site, h, label = f"{self.encoder.value}.mha", self.head.value - 1, self.label.value
+        self.counts = heads.diagonal_counts(self.run.nodes(site), self.heads, self.threshold.value)
+        share, names = heads.shares(self.counts.astype(float)), self.run.label_names
+        best = [i for i in np.argsort(-np.nan_to_num(share[h])) if self.counts[h, i]][:8]
+        own = ", ".join(f"{names[i]} ({self.counts[h, i]} of {self.counts[:, i].sum()})" for i in best)
+        by_head = ", ".join(f"head {k + 1}: {n}" for k, n in enumerate(self.counts[:, label]))
+        self.words.value = (
+            f"<b>{names[label]}</b>: {by_head} nodes. <b>Head {h + 1}</b>, largest shares: {own or 'none'}."
+        )
+        self.picture.outputs = ()
+        self.picture.append_display_data(head_charts.head_map(self.counts, names, site))
+        self.attention = self._attention(h, label)
+        if self.attention is not None:
+            self.picture.append_display_data(head_charts.attention(self._image(label), self.attention))
+
+    def _image(self, label: int) -> np.ndarray:
+        of_label = np.flatnonzero(self.images.labels == label)
+        return self.images.images[of_label[self.image.value % len(of_label)]]
+
+    def _attention(self, head: int, label: int) -> np.ndarray | None:
+        """Attention that each token receives from all tokens on average, as a square."""
+        if self.images is None:
+            return None
+        image = torch.from_numpy(self._image(label))[None].to(self.run.device)
+        maps = self.network.attention_maps(normalise(image, self.images.mean, self.images.std))[self.encoder.value - 1]
+        side = self.run.definition.network.grid
+        return maps[0, head].mean(0).reshape(side, side).cpu().numpy()

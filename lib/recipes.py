@@ -1,0 +1,103 @@
+"""How a network is trained: the numbers, and the learning rate that follows from them."""
+
+import math
+from dataclasses import asdict, field
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from lib.data.augment.policy import Augmentation
+from lib.system.checked import Part, added, checked
+
+Stage = Annotated[tuple[PositiveFloat, PositiveInt], Field(strict=False)]
+Stages = Annotated[tuple[Stage, ...], Field(strict=False)]
+
+
+@checked
+class Recipe:
+    """The learning rate rises along a line, falls along a cosine or a line to `final_lr` and stays there for a while.
+
+    token_stages: pairs (epochs, factor). The training begins with these epochs, in which the grid of tokens is averaged
+    factor x factor before the encoders, and ends with all tokens: `((20, 4), (10, 2))` trains a 16 x 16 grid as 4 x 4,
+    then as 8 x 8, then as it is. The idea is that of progressive resizing, applied to tokens.
+    """
+
+    epochs: PositiveFloat = 40  # with warm-up and cool-down
+    batch: PositiveInt = 128  # images a step, of all processes together; the last, smaller one of an epoch is left out
+    lr: PositiveFloat = 2e-3  # at the end of the warm-up
+    first_lr: NonNegativeFloat = 0.0  # before the first step
+    final_lr: NonNegativeFloat = 1e-5
+    warmup_epochs: NonNegativeFloat = 2
+    cooldown_epochs: NonNegativeFloat = 0
+    weight_decay: NonNegativeFloat = 0.05  # of matrices, kernels and the positional embedding only
+    label_smoothing: Part = 0.1
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    schedule: Literal["cosine", "linear"] = added("cosine")
+    optimiser: Literal["adamw", "muon"] = added("adamw")  # muon: for the encoders' matrices; AdamW for the rest
+    clip: NonNegativeFloat = added(0.0)  # largest norm of the gradient; 0: any
+    average: Part = added(0.0)  # decay of the exponential average of the weights that is evaluated and stored; 0: none
+    precision: Literal["auto", "bf16", "fp32"] = added("auto")  # of products; auto: bf16 on a GPU, fp32 on a CPU
+    token_stages: Stages = added(())
+
+    def __post_init__(self):
+        if self.warmup_epochs + self.cooldown_epochs > self.epochs:
+            raise ValueError(
+                "warmup_epochs and cooldown_epochs must fit into epochs, got"
+                f" {self.warmup_epochs:g} + {self.cooldown_epochs:g} and {self.epochs:g}"
+            )
+        if (staged := sum(epochs for epochs, _ in self.token_stages)) > self.epochs:
+            raise ValueError(f"the epochs of token_stages must fit into epochs, got {staged:g} and {self.epochs:g}")
+
+    def token_factor(self, step: int, steps: int) -> int:
+        """By which factor the sides of the token grid are reduced in a step."""
+        end = 0.0
+        for epochs, factor in self.token_stages:
+            end += epochs
+            if step < round(end * steps / self.epochs):
+                return factor
+        return 1
+
+    @property
+    def last_token_factor(self) -> int:
+        """That of the last step."""
+        return self.token_factor(2**40 - 1, 2**40)
+
+    def differences(self) -> str:
+        """What differs from the default recipe, as text: "epochs=20, lr=0.0015, ..."."""
+
+        def changed(values: dict, default: dict) -> dict:
+            inner = {k: changed(v, default[k]) for k, v in values.items() if isinstance(v, dict)}
+            return {k: inner.get(k, v) for k, v in values.items() if v != default[k]}
+
+        found = changed(asdict(self), asdict(Recipe()))
+        found |= found.pop("augmentation", {})
+        return ", ".join(f"{name}={value}" for name, value in found.items())
+
+    def lr_at(self, step: int, steps: int) -> float:
+        """Learning rate of step 0 ... steps - 1."""
+        warmup, cooldown = (part * steps / self.epochs for part in (self.warmup_epochs, self.cooldown_epochs))
+        if step < warmup:
+            return self.first_lr + (self.lr - self.first_lr) * (step + 1) / warmup
+        progress = min(1.0, (step - warmup) / max(1, steps - warmup - cooldown))
+        left = 1 - progress if self.schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
+        return self.final_lr + (self.lr - self.final_lr) * left
+
+
+REFERENCE = Recipe(
+    epochs=310,
+    batch=128,
+    lr=6e-4,
+    first_lr=1e-6,
+    final_lr=1e-5,
+    warmup_epochs=10,
+    cooldown_epochs=10,
+    weight_decay=0.06,
+    label_smoothing=0.1,
+    augmentation=Augmentation(shift=0, crop_scale=0.8, operations=2, erase=0.25, mixup=0.8, cutmix=1.0),
+)
+"""CCT-7/3x1 on CIFAR-100 as in SHI-Labs/Compact-Transformers, configs/pretrained/cct_7-3x1_cifar100_300epochs.yml at
+commit 87e9459 (later versions of that file erase nothing). Known differences: images are interpolated bilinearly, where
+the reference draws bilinear or bicubic; the cosine begins after the warm-up, not under it; the rate changes with each
+step, not each epoch; mixed pairs are neighbours of the shuffled batch, not its first with its last."""
+
+RECIPES = {"default": Recipe(), "reference": REFERENCE}

@@ -1,0 +1,50 @@
+"""A run made anew beside the published run of the same definition: which headline numbers differ, and by how much."""
+
+import numpy as np
+import pandas as pd
+
+from lib import runs, snp
+from lib.experiments import pruning_tables
+
+LEAST = 0.02  # relative difference below which two numbers count as the same, if no seeds say otherwise
+
+
+def headlines(run: runs.Run) -> dict[str, float]:
+    """The numbers that the book's claims rest on, one each: accuracies, SNR, pruning, polarisation."""
+    depth = run.definition.network.depth
+    found = {name: run.results[name] for name in ("test_accuracy", "test_top5_accuracy", "best_probe_test_accuracy")}
+    statistics = run.statistics().set_index("site")
+    found |= {f"SNR at {e}.{p}": statistics["snr"][f"{e}.{p}"] for p in ("mha", "ff") for e in (1, depth)}
+    table = pruning_tables.of_seeds([run])
+    tried = pruning_tables.select(table, layers="ff", method="andc")
+    for regime in ("none", "retrained"):
+        at = tried[(tried["regime"] == regime) & (tried["threshold"] == snp.THRESHOLD)]
+        found |= {f"ANDC accuracy, {regime}": at["top1"].mean(), f"ANDC weights kept, {regime}": at["kept"].mean()}
+    last = run.table("heads_encoders").iloc[-1]
+    return found | {"polarisation": last["observed"], "rank correlation of removal": last["damage_rho"]}
+
+
+def compare(made: runs.Run, published: runs.Run) -> pd.DataFrame:
+    """One row a headline number: published, made, difference, tolerance, same.
+
+    The tolerance is three standard deviations over the published run's seeds where there are at least two, and at
+    least 2 % of the published value: training amplifies rounding, so that another machine is as good as another seed.
+    """
+    here, there = headlines(made), headlines(published)
+    seeds = [headlines(r) for r in published.seeds("andc")[1:] if r.has("heads")]
+    rows = []
+    for name, value in there.items():
+        spread = np.std([value, *(s[name] for s in seeds)], ddof=1) if seeds else 0.0
+        tolerance = max(3 * spread, LEAST * abs(value))
+        difference = here[name] - value
+        rows.append(
+            {
+                "number": name,
+                "published": value,
+                "made": here[name],
+                "difference": difference,
+                "tolerance": tolerance,
+                "same": bool(np.isclose(here[name], value, rtol=0, atol=tolerance, equal_nan=True)),
+            }
+        )
+    return pd.DataFrame(rows)

@@ -1,0 +1,80 @@
+"""`python -m lib.runs.compute RUN [--time-limit SECONDS]`: make the stages of a run, one by one, within a time limit.
+
+What does not fit is stopped with a checkpoint; the same command, called again, goes on from there, until all is done.
+The exit code is 0 when the run is complete and 75 (try again) when the time was up. Under torchrun several processes
+train the network and its probes and measure the fields together; then the first goes on alone.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from lib import runs
+from lib.runs import rehearsal
+from lib.system import files, parallel
+from lib.system.errors import OutOfTime
+
+TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
+
+
+def compute(name: str, time_limit: float | None = None, optional: bool = False, compiled: bool = False) -> bool:
+    """Make the stages of a run; whether all are done. ValueError for an unknown run."""
+    parallel.begin()
+    run = runs.make(name, time_limit, compiled)
+    try:
+        for stage in (s for s in runs.REQUIRED if runs.STAGES[s].shared):
+            run.require(stage)
+        first = not parallel.rank()
+        parallel.end()
+        if not first:
+            return True
+        for stage in runs.STAGES if optional else runs.REQUIRED:
+            run.require(stage)
+    except OutOfTime as stop:
+        if not parallel.rank():
+            print(f"run {name}: {stop}", file=sys.stderr)
+        return False
+    print(f"run {name}: complete", file=sys.stderr)
+    return True
+
+
+def rehearse(name: str) -> bool:
+    """All stages of a run in small, in a folder that is removed; whether its files are small enough to be published.
+
+    Prints seconds a stage, and the sizes of the files, which (tables apart) are those of the run itself.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        run = rehearsal.Rehearsal(name, Path(folder))
+        for stage in runs.REQUIRED:
+            run.require(stage)
+            print(f"  {stage:<8}{run.record['stages'][stage]['seconds']:8.1f} s", file=sys.stderr)
+        largest = max(run.folder.iterdir(), key=lambda path: path.stat().st_size)
+        size = largest.stat().st_size
+        fits = size <= files.LARGEST_FILE
+        print(f"run {name}: rehearsed; largest file {largest.name}, {size / 1e6:.1f} MB", file=sys.stderr)
+        return fits
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m lib.runs.compute", description=__doc__.split("\n")[0])
+    parser.add_argument("run", metavar="RUN", help=f"one of: {', '.join(runs.known())}")
+    parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop with a checkpoint before it is over")
+    parser.add_argument("--optional", action="store_true", help="also the stages that cost a training each")
+    parser.add_argument(
+        "--compile", action="store_true", help="compile the network before it is trained (pays on GPUs)"
+    )
+    parser.add_argument("--rehearse", action="store_true", help="all stages in small, on images of noise, in minutes")
+    options = parser.parse_args()
+    try:
+        if options.rehearse:
+            return 0 if rehearse(options.run) else 1
+        done = compute(options.run, options.time_limit, options.optional, options.compile)
+        return 0 if done else TRY_AGAIN
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

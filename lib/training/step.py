@@ -1,0 +1,100 @@
+"""One step of training: forward and backward pass and the optimisers', without waiting for the device."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from lib.data.augment.mixing import Targets
+from lib.recipes import Recipe
+from lib.system import parallel
+
+
+class Learner:
+    """Trains `network`, in place, a batch a call.
+
+    On a GPU, and where the recipe says so, matrices are multiplied in bfloat16, weights and moments kept in float32;
+    images run through a GPU's stem in channels-last order; `compiled` also compiles the network. The processes of a
+    group (`lib.system.parallel`) each call with their part of the batch, and their gradients are averaged.
+    """
+
+    def __init__(self, network: nn.Module, recipe: Recipe, compiled: bool = False):
+        self.network, self.recipe = network, recipe
+        self.device = next(network.parameters()).device
+        gpu = self.device.type == "cuda"
+        if gpu:
+            network.to(memory_format=torch.channels_last)
+        self.precision = precision(recipe, self.device)
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        self.optimisers = optimisers(network, recipe)
+        self.averaged = None
+        if recipe.average:
+            self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
+        self.forward = torch.compile(network) if compiled else network
+        if parallel.size() > 1:
+            here = [torch.cuda.current_device()] if gpu else None
+            self.forward = DistributedDataParallel(self.forward, device_ids=here)
+
+    def __call__(self, images: Tensor, targets: Targets, lr: float, token_factor: int = 1) -> Tensor:
+        """A step at learning rate `lr`; returns (sum of losses, number of correct images), still on the device."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits = self.forward(images) if token_factor == 1 else self.forward(images, token_factor)
+        logits = logits.float()
+        loss = targets.loss(logits, self.recipe.label_smoothing)
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
+        loss.backward()
+        if self.recipe.clip:
+            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = lr
+            optimiser.step()
+        if self.averaged:
+            self.averaged.update_parameters(self.network)
+        return torch.stack([loss.detach() * len(images), targets.correct(logits.detach())])
+
+    @property
+    def parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        """What a checkpoint keeps."""
+        found = {"network": self.network} | {f"optimiser{i}": o for i, o in enumerate(self.optimisers)}
+        return found | ({"averaged": self.averaged} if self.averaged else {})
+
+    @property
+    def result(self) -> nn.Module:
+        """The network with the weights that count: its own, or their average."""
+        if self.averaged:
+            self.network.load_state_dict(self.averaged.module.state_dict())
+        return self.network.eval()
+
+
+def precision(recipe: Recipe, device: str | torch.device) -> str:
+    """In which precision matrices are multiplied, "bf16" or "fp32"."""
+    if recipe.precision != "auto":
+        return recipe.precision
+    return "bf16" if torch.device(device).type == "cuda" else "fp32"
+
+
+def optimisers(network: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """AdamW for all parameters, or Muon for the matrices inside of encoders and AdamW for the rest.
+
+    Weight decay falls on parameters of two or more dimensions. Muon (K. Jordan, 2024) moves a matrix along its
+    orthogonalised momentum; its steps are scaled to the size of AdamW's (arXiv:2502.16982), so that one rate serves
+    both. ValueError where there is no matrix for it.
+    """
+    named = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
+    if recipe.optimiser == "adamw":
+        return [adamw([p for _, p in named], recipe)]
+    inner = [p for n, p in named if p.ndim == 2 and n.startswith("encoders.")]
+    if not inner:
+        raise ValueError("the optimiser 'muon' is for the matrices of a network's `encoders`; this one has none")
+    rest = [p for n, p in named if not (p.ndim == 2 and n.startswith("encoders."))]
+    muon = torch.optim.Muon(inner, lr=recipe.lr, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw")
+    return [muon, adamw(rest, recipe)]
+
+
+def adamw(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.AdamW:
+    """AdamW with weight decay on all parameters of two or more dimensions, the others without."""
+    matrices, rest = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=True)
