@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from lib import snp
 from lib.andc import METHODS
 from lib.data.augment.plan import Augmentation
 from lib.system.checked import Part, Parts, added, checked
@@ -166,7 +167,7 @@ class CNNRecipe:
     """The CNN beside a run, and how it is measured; it is trained, and its probes are, as the run's network is."""
 
     flattened_lr: PositiveFloat = 1e-3  # of the flattened read-outs, which have a weight for each position
-    relabelled: PositiveInt = 5  # repeats of the control
+    relabelled: PositiveInt = snp.RELABELLINGS  # repeats of the control
     widths: Counts = added((16, 32, 64, 64, 96, 96))  # filters of each block
     pools: Annotated[tuple[bool, ...], Field(strict=False)] = added((True, True, False, False, True, False))
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from datetime import UTC, datetime
 
 import numpy as np
@@ -14,15 +15,17 @@ from conftest import tiny_config, tiny_images
 from lib import cct, charts, data, heads, snp
 from lib.charts import heads as head_charts
 from lib.charts import layers as layer_charts
+from lib.charts import nodes
 from lib.charts import pruning as pruning_charts
 from lib.explorers import heads as explore_heads
 from lib.explorers import image as explore_image
 from lib.explorers import nodes as explore
 from lib.probes import Probe
 from lib.runs.definition import Definition
+from lib.sited import Sited
 
 
-class FewNodes:
+class FewNodes(Sited):
     """What an explorer asks a run for, from random numbers: 2 sites, 3 nodes, 6 labels."""
 
     name = "few"
@@ -34,9 +37,6 @@ class FewNodes:
 
     def weight(self, site):
         return self.class_means(site) + 0.1 * np.random.default_rng(5).normal(size=(6, 3))
-
-    def fields(self, site, split="test", silencing="readout"):
-        return snp.node_fields(self.class_means(site, split, silencing), self.weight(site))
 
 
 def test_every_chart_is_valid_and_says_what_it_shows():
@@ -97,14 +97,60 @@ def test_the_live_explorer_follows_its_controls():
 
 def test_the_live_explorer_counts_noise_of_nodes_with_and_without_clusters():
     run = FewNodes()
-    run.fields = lambda *_: np.stack([np.eye(6), np.eye(6)[::-1] + 0.2 * np.eye(6), -np.eye(6)])
+    one, other = np.eye(6)[0], np.eye(6)[1]
+    run.class_means, run.weight = lambda *_: np.stack([one, one, -one], 1), lambda _: np.stack([one, other, one], 1)
     explorer = explore.NodeExplorer(run)
-    for node, clusters, noise in ((0, 6, 0), (1, 0, 6), (2, 0, 0)):
+    for node, clusters, noise in ((0, 1, 0), (1, 0, 1), (2, 0, 0)):
         explorer.node.value = node
         assert (len(explorer.clusters), explorer.statistics["noise"]) == (clusters, noise)
         assert explorer.statistics["clusters_per_node"] == clusters
         assert f"Noise: {noise} ones" in explorer.words.value
         assert ("silent" in explorer.words.value) == (node == 2)
+
+
+def test_the_live_explorer_shows_other_orders_of_the_clustering():
+    run = FewNodes()
+    run.class_means, run.weight = (
+        lambda *_, v=v: np.array([v] * 3).T for v in ([1, 0.5, 0.8, 0, 0, 0], [0.5, 1, 0.8, 0, 0, 0])
+    )
+    explorer = explore.NodeExplorer(run)
+    explorer.threshold.value = 0.35
+
+    def drawn() -> str:
+        return re.sub("altair-viz-[0-9a-f]{32}", "", str(explorer.picture.outputs))
+
+    before, picture = explorer.clusters, drawn()
+    explorer.order.value = 1
+    assert explorer.clusters == before == [["a", "c"], ["b"]] and drawn() == picture
+    explorer.order.value = 4
+    assert explorer.clusters == [["b", "c"], ["a"]] and drawn() != picture
+
+
+def test_the_live_explorer_recomputes_one_node_and_draws_what_can_be_seen():
+    run, random = FewNodes(), np.random.default_rng(0)
+    run.label_names = [f"label {i}" for i in range(400)]
+    run.class_means, run.weight = (lambda *_, v=v: v for v in random.normal(size=(2, 400, 3)))
+    run.fields = None  # nothing asks for the fields of the whole site
+    explorer = explore.NodeExplorer(run)
+    expected = snp.find_clusters(snp.clip(snp.normalise(run.nodes("1.ff").fields()[0])))
+    assert explorer.clusters == [[run.label_names[i] for i in c] for c in expected]
+    text = json.dumps(explorer.picture.outputs)
+    assert "120 of 400 labels" in text and len(text) < 2e6
+
+
+def test_as_many_heads_as_a_vit_has_get_a_colour_each():
+    joined = pd.DataFrame({"encoder": 1, "head": range(1, 17), "nodes": 1, "accuracy": 0.1, "expert_accuracy": 0.2})
+    made = [
+        head_charts.cooperation(joined.assign(random_group=0.1), 1),
+        head_charts.partition({"one": np.arange(16), "two": np.arange(16)[::-1]}, list("abcdefghijklmnop")),
+        head_charts.head_map(np.eye(16, dtype=int), list("abcdefghijklmnop"), "map"),
+    ]
+    for chart in made[:2]:
+        scale = chart.to_dict()["spec"]["layer"][0] if "spec" in chart.to_dict() else chart.to_dict()
+        colours = scale["encoding"]["color"]["scale"]["range"]
+        assert len(set(colours)) == 16
+    assert made[2].to_dict()["height"] == 26 * 16
+    assert nodes.colours(4) == nodes.COLOURS[:4]
 
 
 def test_the_page_gets_class_means_and_weights_of_every_node():

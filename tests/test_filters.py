@@ -24,7 +24,7 @@ def test_the_fields_of_all_filters_add_up_to_the_mean_field_of_the_probe(network
     images = tiny_images()
     study = filters.study(network, images, images, ProbeRecipe(1, 20), readout)
     for site in network.sites:
-        fields = filters.filter_fields(study, site, network.width(site))
+        fields = filters.nodes(study, site, network.width(site)).fields()
         assert fields.shape == (network.width(site), 5, 5)
         whole = study.class_means(site) @ study.weight(site).T
         np.testing.assert_allclose(fields.sum(0), whole, atol=1e-5)

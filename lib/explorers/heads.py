@@ -9,6 +9,7 @@ from IPython.display import HTML
 
 from lib import charts, heads, snp
 from lib.charts import heads as head_charts
+from lib.charts.nodes import colours
 from lib.data import normalise, tensor
 from lib.explorers import page as embed
 
@@ -34,7 +35,7 @@ def page(run) -> HTML:
     content = {
         "labels": charts.named(run.label_names),
         "superclasses": run.superclasses,
-        "heads": int(table["head"].max()),
+        "colours": colours(int(table["head"].max())),
         "encoders": encoders,
         "threshold": snp.THRESHOLD,
     }
@@ -78,8 +79,7 @@ class HeadExplorer(widgets.VBox):
 
     def _update(self, change=None):
         site, h, label = f"{self.encoder.value}.mha", self.head.value - 1, self.label.value
-        fields = self.run.fields(site)
-        self.counts = heads.diagonal_counts(fields, self.heads, self.threshold.value)
+        self.counts = heads.diagonal_counts(self.run.nodes(site), self.heads, self.threshold.value)
         share, names = heads.shares(self.counts.astype(float)), charts.named(self.run.label_names)
         best = [i for i in np.argsort(-np.nan_to_num(share[h])) if self.counts[h, i]][:8]
         own = ", ".join(f"{names[i]} ({self.counts[h, i]} of {self.counts[:, i].sum()})" for i in best)

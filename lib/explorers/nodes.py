@@ -68,14 +68,13 @@ class NodeExplorer(widgets.VBox):
         if change and change["owner"] is self.site:
             self.node.max = self.run.weight(self.site.value).shape[1] - 1
         labels, K = charts.named(self.run.label_names), len(self.run.label_names)
-        field = self.run.fields(self.site.value, "test", self.silencing.value)[self.node.value]
-        clipped = snp.clip(snp.normalise(field), self.threshold.value)[None]
+        node = self.run.nodes(self.site.value, "test", self.silencing.value)[[self.node.value]]
         order = np.random.default_rng(self.order.value).permutation(K) if self.order.value else None
-        index = snp.cluster_index(clipped, order)
-        self.statistics = {name: int(of_node[0]) for name, of_node in snp.node_statistics(clipped, index).items()}
+        ((ones, index),) = snp.clusters(node, self.threshold.value, order)
+        self.statistics = {name: int(of_node[0]) for name, of_node in snp.node_statistics(ones, index).items()}
         self.clusters = [[labels[i] for i in np.flatnonzero(index[0] == c)] for c in range(index.max() + 1)]
-        none = "none" if clipped.any() else "none: this node is silent"
+        none = "none" if ones.any() else "none: this node is silent"
         found = html.escape("; ".join(", ".join(c) for c in self.clusters) or none)
         self.words.value = f"<b>{len(self.clusters)} clusters</b>: {found}. Noise: {self.statistics['noise']} ones."
         self.picture.outputs = ()
-        self.picture.append_display_data(charts.node_steps(field, labels, self.threshold.value))
+        self.picture.append_display_data(charts.node_steps(node.fields()[0], labels, self.threshold.value, index[0]))
