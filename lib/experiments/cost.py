@@ -18,8 +18,8 @@ from lib.training.step import precision
 def cost(network: CCT, token_factor: int = 1) -> pd.DataFrame:
     """One row a module that multiplies: module, parameters (biases included), macs. Zero weights count as removed.
 
-    `token_factor` is that of `CCT.forward`. Of attention also the two products of tokens by tokens, as module "<attention>.products". Norms, activations and
-    pooling add some thousands of operations an image and are left out.
+    `token_factor` is that of `CCT.forward`. Of attention also the two products of tokens by tokens, as module
+    "<attention>.products". Norms, activations and pooling add some thousands of operations an image and are left out.
     """
     side = network.config.image_size
     shapes: dict[str, torch.Size] = {}
