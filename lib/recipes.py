@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from lib.andc import METHODS
 from lib.data.augment.plan import Augmentation
 from lib.system.checked import Part, Parts, added, checked
 
 Counts = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
+Method = Literal["andc", "permuted", "exchanged", "random", "magnitude", "activation", "gradient"]
 Repeats = Annotated[int, Field(ge=2)]  # of which a deviation is taken
 Stage = Annotated[tuple[PositiveFloat, PositiveInt], Field(strict=False)]
 Stages = Annotated[tuple[Stage, ...], Field(strict=False)]
@@ -158,7 +158,7 @@ class ScratchRecipe:
     """Which masks are trained from scratch; each costs as much as the network itself."""
 
     thresholds: Parts = ()
-    methods: Annotated[tuple[Literal[METHODS], ...], Field(strict=False)] = ("andc", "permuted", "magnitude")
+    methods: Annotated[tuple[Method, ...], Field(strict=False)] = ("andc", "permuted", "magnitude")
 
 
 @checked
