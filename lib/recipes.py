@@ -166,7 +166,7 @@ class CNNRecipe:
     """The CNN beside a run, and how it is measured; it is trained, and its probes are, as the run's network is."""
 
     flattened_lr: PositiveFloat = 1e-3  # of the flattened read-outs, which have a weight for each position
-    relabelled: PositiveInt = 5  # repeats of the control
+    relabelled: PositiveInt = 5  # repeats of the control, elsewhere `snp.RELABELLINGS`
     widths: Counts = added((16, 32, 64, 64, 96, 96))  # filters of each block
     pools: Annotated[tuple[bool, ...], Field(strict=False)] = added((True, True, False, False, True, False))
 

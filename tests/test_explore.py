@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from datetime import UTC, datetime
 
 import numpy as np
@@ -14,15 +15,17 @@ from conftest import tiny_config, tiny_images
 from lib import cct, charts, data, heads, snp
 from lib.charts import heads as head_charts
 from lib.charts import layers as layer_charts
+from lib.charts import nodes
 from lib.charts import pruning as pruning_charts
 from lib.explorers import heads as explore_heads
 from lib.explorers import image as explore_image
 from lib.explorers import nodes as explore
 from lib.probes import Probe
 from lib.runs.definition import Definition
+from lib.sited import Sited
 
 
-class FewNodes:
+class FewNodes(Sited):
     """What an explorer asks a run for, from random numbers: 2 sites, 3 nodes, 6 labels."""
 
     name = "few"
@@ -34,9 +37,6 @@ class FewNodes:
 
     def weight(self, site):
         return self.class_means(site) + 0.1 * np.random.default_rng(5).normal(size=(6, 3))
-
-    def fields(self, site, split="test", silencing="readout"):
-        return snp.node_fields(self.class_means(site, split, silencing), self.weight(site))
 
 
 def test_every_chart_is_valid_and_says_what_it_shows():
@@ -66,6 +66,23 @@ def test_a_matrix_reaches_the_page_as_one_row_a_label():
     assert [r["v"] for r in rows] == [[0, 1], [2, 3]] and [r["true"] for r in rows] == ["a", "b"]
 
 
+STRANGE = ["it's", '"', "\\", "<unk>", "<!--<script>", "</script>", "<img src=x onerror=alert()>", "&lt;", "é \u2028"]
+
+
+@pytest.mark.parametrize("labels", [STRANGE, list(np.array(STRANGE)), list(range(9))])
+def test_charts_take_any_label(labels):
+    K, names = len(labels), [str(name) for name in labels]
+    matrix = charts.matrix(np.eye(K), labels, "t").to_dict()
+    expression = next(t["calculate"] for t in matrix["transform"] if "calculate" in t)
+    assert json.loads(expression.removesuffix("[datum.j - 1]")) == names
+    clipped = charts.clipped_matrix(np.eye(K), np.arange(K), labels, "t").to_dict()
+    mapped = head_charts.head_map(np.ones((2, K)), labels, "t").to_dict()
+    shared = head_charts.partition({"one": np.arange(K) % 2}, labels).to_dict()
+    for chart, column in ((matrix, "true"), (clipped, "true"), (mapped, "name"), (shared, "name")):
+        rows = chart["datasets"][chart["data"]["name"]]
+        assert {r[column] for r in rows} == set(names)
+
+
 def test_the_live_explorer_follows_its_controls():
     run = FewNodes()
     explorer = explore.NodeExplorer(run)
@@ -80,14 +97,60 @@ def test_the_live_explorer_follows_its_controls():
 
 def test_the_live_explorer_counts_noise_of_nodes_with_and_without_clusters():
     run = FewNodes()
-    run.fields = lambda *_: np.stack([np.eye(6), np.eye(6)[::-1] + 0.2 * np.eye(6), -np.eye(6)])
+    one, other = np.eye(6)[0], np.eye(6)[1]
+    run.class_means, run.weight = lambda *_: np.stack([one, one, -one], 1), lambda _: np.stack([one, other, one], 1)
     explorer = explore.NodeExplorer(run)
-    for node, clusters, noise in ((0, 6, 0), (1, 0, 6), (2, 0, 0)):
+    for node, clusters, noise in ((0, 1, 0), (1, 0, 1), (2, 0, 0)):
         explorer.node.value = node
         assert (len(explorer.clusters), explorer.statistics["noise"]) == (clusters, noise)
         assert explorer.statistics["clusters_per_node"] == clusters
         assert f"Noise: {noise} ones" in explorer.words.value
         assert ("silent" in explorer.words.value) == (node == 2)
+
+
+def test_the_live_explorer_shows_other_orders_of_the_clustering():
+    run = FewNodes()
+    run.class_means, run.weight = (
+        lambda *_, v=v: np.array([v] * 3).T for v in ([1, 0.5, 0.8, 0, 0, 0], [0.5, 1, 0.8, 0, 0, 0])
+    )
+    explorer = explore.NodeExplorer(run)
+    explorer.threshold.value = 0.35
+
+    def drawn() -> str:
+        return re.sub("altair-viz-[0-9a-f]{32}", "", str(explorer.picture.outputs))
+
+    before, picture = explorer.clusters, drawn()
+    explorer.order.value = 1
+    assert explorer.clusters == before == [["a", "c"], ["b"]] and drawn() == picture
+    explorer.order.value = 4
+    assert explorer.clusters == [["b", "c"], ["a"]] and drawn() != picture
+
+
+def test_the_live_explorer_recomputes_one_node_and_draws_what_can_be_seen():
+    run, random = FewNodes(), np.random.default_rng(0)
+    run.label_names = [f"label {i}" for i in range(400)]
+    run.class_means, run.weight = (lambda *_, v=v: v for v in random.normal(size=(2, 400, 3)))
+    run.fields = None  # nothing asks for the fields of the whole site
+    explorer = explore.NodeExplorer(run)
+    expected = snp.find_clusters(snp.clip(snp.normalise(run.nodes("1.ff").fields()[0])))
+    assert explorer.clusters == [[run.label_names[i] for i in c] for c in expected]
+    text = json.dumps(explorer.picture.outputs)
+    assert "120 of 400 labels" in text and len(text) < 2e6
+
+
+def test_as_many_heads_as_a_vit_has_get_a_colour_each():
+    joined = pd.DataFrame({"encoder": 1, "head": range(1, 17), "nodes": 1, "accuracy": 0.1, "expert_accuracy": 0.2})
+    made = [
+        head_charts.cooperation(joined.assign(random_group=0.1), 1),
+        head_charts.partition({"one": np.arange(16), "two": np.arange(16)[::-1]}, list("abcdefghijklmnop")),
+        head_charts.head_map(np.eye(16, dtype=int), list("abcdefghijklmnop"), "map"),
+    ]
+    for chart in made[:2]:
+        scale = chart.to_dict()["spec"]["layer"][0] if "spec" in chart.to_dict() else chart.to_dict()
+        colours = scale["encoding"]["color"]["scale"]["range"]
+        assert len(set(colours)) == 16
+    assert made[2].to_dict()["height"] == 26 * 16
+    assert nodes.colours(4) == nodes.COLOURS[:4]
 
 
 def test_the_page_gets_class_means_and_weights_of_every_node():
@@ -100,11 +163,35 @@ def test_the_page_gets_class_means_and_weights_of_every_node():
         np.testing.assert_allclose(explore.unpacked(packed), values, rtol=1e-3, atol=1e-4 * np.abs(values).max())
 
 
-@pytest.mark.parametrize("name", ["</script>", "naïve \u2028"])
-def test_label_names_cannot_break_out_of_the_script(name):
+def test_explorers_in_a_page_take_any_label_and_do_not_disturb_each_other(browser):
     run = FewNodes()
-    run.label_names = (name, *run.label_names[1:])
-    assert explore.page(run).data.count("</script>") == 1
+    run.name, run.label_names = '"a b:ü', STRANGE[3:]
+    other = FewNodes()
+    page, wrong = browser.new_page(), []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: wrong.append(dialog.message) or dialog.dismiss())
+    page.goto("data:text/html,")
+    page.set_content("".join(explore.page(r).data for r in (run, run, other)))
+    roots = page.locator(".node-explorer")
+    ids = roots.evaluate_all("all => all.map(root => root.id)")
+    assert ids == ['node-explorer-"a b:ü', 'node-explorer-"a b:ü-2', "node-explorer-few"]
+    drawn = "root => [...root.querySelector('[name=label]').options].map(o => o.textContent)"
+    for i, names in enumerate((run.label_names, run.label_names, other.label_names)):
+        assert roots.nth(i).evaluate(drawn) == ["none", *names]
+        assert roots.nth(i).get_attribute("data-clusters")
+    assert not wrong
+    page.close()
+
+
+def test_live_explorers_show_any_label_as_text():
+    run, images = WithNetwork(), tiny_images(split="test")
+    run.label_names = STRANGE[3:8]
+    live = explore.NodeExplorer(run), explore_heads.HeadExplorer(run, images), explore_image.ImageExplorer(run, images)
+    for explorer in live:
+        for i in range(5):
+            (explorer.label if hasattr(explorer, "label") else explorer.node).value = i
+            assert "<u" not in explorer.words.value and "<i" not in explorer.words.value
+    assert "&lt;unk&gt;" in live[1].words.value + live[2].words.value
 
 
 class WithNetwork(FewNodes):
@@ -143,11 +230,12 @@ def test_the_image_explorer_shows_what_each_node_adds():
     assert explorer.answer[0] == "abcde"[fields.argmax()]
     before = explorer.parts
     file = io.BytesIO()
-    Image.fromarray(np.full((20, 30, 3), 200, np.uint8)).save(file, "PNG")
+    Image.fromarray(np.full((20, 30), 200 * 257, np.uint16)).save(file, "PNG")  # 16 bits
     upload = {"name": "own.png", "type": "image/png", "size": 1, "last_modified": datetime.now(UTC)}
     for _ in range(2):  # the second time after another image
         explorer.upload.value = (upload | {"content": memoryview(file.getvalue())},)
-        assert explorer.own.shape == (8, 8, 3) and not np.allclose(before, explorer.parts)
+        assert explorer.own.shape == (8, 8, 3) and (explorer.own == 200).all()
+        assert not np.allclose(before, explorer.parts)
         assert len(explorer.picture.outputs) == 1
         explorer.image.value += 1
         assert explorer.own is None

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from conftest import tiny_images
-from lib import claims, cnn, runs
+from lib import claims, cnn, runs, snp
 from lib.charts import layers as layer_charts
 from lib.experiments import filters
-from lib.recipes import ProbeRecipe
+from lib.recipes import CNNRecipe, ProbeRecipe
 from lib.training import evaluate
 
 
@@ -24,7 +24,7 @@ def test_the_fields_of_all_filters_add_up_to_the_mean_field_of_the_probe(network
     images = tiny_images()
     study = filters.study(network, images, images, ProbeRecipe(1, 20), readout)
     for site in network.sites:
-        fields = filters.filter_fields(study, site, network.width(site))
+        fields = filters.nodes(study, site, network.width(site)).fields()
         assert fields.shape == (network.width(site), 5, 5)
         whole = study.class_means(site) @ study.weight(site).T
         np.testing.assert_allclose(fields.sum(0), whole, atol=1e-5)
@@ -37,6 +37,10 @@ def test_a_row_says_what_the_statistics_say(network):
     found = filters.rows("CNN, pooled", network, filters.study(network, images, images, ProbeRecipe(1, 20)), 2)
     assert [(r["network"], r["layer"], r["nodes"]) for r in found] == [("CNN, pooled", 1, 4), ("CNN, pooled", 2, 6)]
     assert set(found[0]) >= {"accuracy", "control", "snr", "clusters_per_node"}
+
+
+def test_the_control_has_one_number_of_repeats():
+    assert CNNRecipe().relabelled == snp.RELABELLINGS
 
 
 def test_growth_counts_what_exceeds_the_control():

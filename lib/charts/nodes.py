@@ -1,5 +1,6 @@
 """Altair charts of the book: one theme, one colour for each meaning, readable in light and dark pages."""
 
+import json
 import os
 
 import altair as alt
@@ -11,7 +12,15 @@ from lib import snp
 # Okabe and Ito's palette, safe for colour-blind readers; COLOURS where a colour only tells one thing from another
 SIGNAL, NOISE, NEUTRAL = "#0072b2", "#d55e00", "#8c8c8c"
 COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#444444"]
+MOST_LABELS = 120  # that a matrix of 240 pixels can show
 PLACES = {"mha": "#cc79a7", "ff_in": "#56b4e9", "ff_hidden": "#e69f00", "ff": "#009e73", "out": "#444444"}
+
+
+def colours(n: int) -> list[str]:
+    """So many colours that tell things apart: the first of `COLOURS`, or where they are too few, hues in two shades."""
+    if n <= len(COLOURS):
+        return COLOURS[:n]
+    return [f"hsl({360 * k / n:.0f}, 75%, {(34, 62)[k % 2]}%)" for k in range(n)]
 
 
 @alt.theme.register("modus", enable=True)
@@ -135,18 +144,20 @@ def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
 def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field", size: int = 240) -> alt.Chart:
     """One K x K matrix as a heat map, row = true label; negative values in one hue, positive in another.
 
-    The page receives one row of numbers a label and unfolds them itself, which keeps 10,000 cells small.
+    The page receives one row of numbers a label and unfolds them itself, which keeps 10,000 cells small. The rows are a
+    tuple because Altair would copy and check each element of a list, many times over.
     """
+    labels = named(labels)
     rows = [
         {"true": name, "i": i, "v": [float(f"{x:.3g}") for x in row]}
         for i, (name, row) in enumerate(zip(labels, values, strict=True))
     ]
     largest = float(np.abs(values).max()) or 1.0
     chart = (
-        alt.Chart(alt.InlineData(rows), width=size, height=size, title=title)
+        alt.Chart({"values": tuple(rows)}, width=size, height=size, title=title)
         .transform_flatten(["v"])
         .transform_window(j="row_number()", groupby=["i"])
-        .transform_calculate(output=f"{labels!r}[datum.j - 1]", column="datum.j - 1")
+        .transform_calculate(output=f"{json.dumps(labels)}[datum.j - 1]", column="datum.j - 1")
         .mark_rect()
         .encode(
             x=alt.X("column:O", title="output unit", axis=alt.Axis(labels=False, ticks=False)),
@@ -167,13 +178,20 @@ def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field
 
 def clipped_matrix(clipped: np.ndarray, index: np.ndarray, labels: list[str], title: str, size: int = 240) -> alt.Chart:
     """A clipped matrix: ones inside a cluster block in the signal's colour, those outside in the noise's."""
-    rows, columns = np.nonzero(clipped)
-    kind = np.where((index[rows] == index[columns]) & (index[rows] >= 0), "cluster", "noise")
-    table = pd.DataFrame({"i": rows, "j": columns, "kind": kind})
-    table["true"], table["output"] = ([labels[k] for k in table[c]] for c in "ij")
+    member, labels = index.tolist(), named(labels)
+    rows = [
+        {
+            "i": i,
+            "j": j,
+            "kind": "cluster" if member[i] == member[j] >= 0 else "noise",
+            "true": labels[i],
+            "output": labels[j],
+        }
+        for i, j in np.argwhere(clipped).tolist()
+    ]
     domain = list(range(len(labels)))
     chart = (
-        alt.Chart(alt.InlineData(table.to_dict("records")), width=size, height=size, title=title)
+        alt.Chart({"values": tuple(rows)}, width=size, height=size, title=title)
         .mark_rect()
         .encode(
             x=alt.X(
@@ -189,20 +207,41 @@ def clipped_matrix(clipped: np.ndarray, index: np.ndarray, labels: list[str], ti
     return described(chart, f"{title}: ones of the clipped matrix, clusters and noise in two colours")
 
 
-def node_steps(field: np.ndarray, labels: list[str], threshold: float = snp.THRESHOLD) -> alt.Chart:
-    """The four steps from a node's field (K, K) to its clusters, side by side."""
+def node_steps(
+    field: np.ndarray, labels: list[str], threshold: float = snp.THRESHOLD, index: np.ndarray | None = None
+) -> alt.Chart:
+    """The four steps from a node's field (K, K) to its clusters, side by side; index (K,): the clusters, if known.
+
+    Of more than `MOST_LABELS` labels only so many are drawn, as the first title says: those in the largest clusters,
+    then those with most ones in their row and column.
+    """
     normalised = snp.normalise(field)
     clipped = snp.clip(normalised, threshold)
-    index = snp.cluster_index(clipped[None])[0]
+    index = snp.cluster_index(clipped[None])[0] if index is None else index
+    some = ""
+    if len(field) > MOST_LABELS:
+        size = snp.cluster_sizes(index[None])[0]
+        best = np.lexsort((-clipped.sum(0) - clipped.sum(1), index, -size))[:MOST_LABELS]
+        shown = np.sort(best)
+        some = f", {MOST_LABELS} of {len(field):,} labels"
+        field, normalised, clipped = (values[np.ix_(shown, shown)] for values in (field, normalised, clipped))
+        labels, index = [labels[i] for i in shown], index[shown]
     order = snp.permutation(index)
     names = [labels[i] for i in order]
-    first = alt.hconcat(matrix(field, labels, "1. field"), matrix(normalised, labels, "2. normalised", "normalised"))
+    first = alt.hconcat(
+        matrix(field, labels, f"1. field{some}"), matrix(normalised, labels, "2. normalised", "normalised")
+    )
     second = alt.hconcat(
         clipped_matrix(clipped, index, labels, f"3. clipped at {threshold}"),
         clipped_matrix(clipped[order][:, order], index[order], names, "4. permuted: clusters on the diagonal"),
     )
     chart = alt.vconcat(first.resolve_scale(color="independent"), second)
     return described(chart, "One node's field, normalised, clipped, and with its clusters moved to the diagonal")
+
+
+def named(labels) -> list[str]:
+    """Names of labels as a chart takes them: text, whatever they were."""
+    return [str(name) for name in labels]
 
 
 def described(chart, text: str):
