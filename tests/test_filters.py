@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from conftest import tiny_images
-from lib import claims, cnn, runs, snp
-from lib.charts import layers as layer_charts
+from lib import charts, claims, cnn, runs, snp
 from lib.experiments import filters
 from lib.recipes import CNNRecipe, ProbeRecipe
 from lib.training import evaluate
@@ -90,5 +89,5 @@ def test_the_published_cnn_reaches_what_is_recorded(monkeypatch):
     stored = filters.of_runs([run, None, runs.load("glyphs-s1", ["cnn"])])
     assert set(stored["run"]) == {"glyphs"} and set(stored["seed"]) == {0, 1, 2}
     assert (stored["snr"] > 0).all()
-    drawn = layer_charts.trained_and_untrained(stored).to_dict()
+    drawn = charts.layers.trained_and_untrained(stored).to_dict()
     assert len(next(iter(drawn["datasets"].values()))) == 2 * 3 * 6  # read-outs, lines, blocks
