@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from conftest import tiny_images
-from lib import charts, claims, cnn, runs, snp
+from lib import charts, cnn, runs, snp
 from lib.experiments import filters
 from lib.recipes import CNNRecipe, ProbeRecipe
 from lib.training import evaluate
@@ -49,35 +49,6 @@ def test_growth_counts_what_exceeds_the_control():
     found = filters.growth(pd.concat([up, level]))
     assert found.loc["up", ["change", "rising", "steps", "best", "rho"]].tolist() == pytest.approx([1.5, 1, 2, 2, 0.5])
     assert found.loc["level", ["change", "rising", "rho"]].tolist() == pytest.approx([0, 2, 1])
-
-
-def measured(change: dict[str, float]):
-    """A run whose CNN's SNR grows by so much from first to last block, over a control of 1."""
-    parts = [
-        pd.DataFrame({"network": name, "layer": [1, 2], "snr": [2.0, 2.0 + c], "control": 1.0, "accuracy": [0.1, 0.2]})
-        for name, c in change.items()
-    ]
-
-    class Run:
-        has = staticmethod(lambda stage: bool(parts))
-        table = staticmethod(lambda name: pd.concat(parts))
-
-    return Run
-
-
-@pytest.mark.parametrize(
-    "pooled, flattened, verdict",
-    [
-        (1.0, 1.0, "holds"),
-        (1.0, 0.1, "holds at the pooled read-out only"),
-        (-1.0, 1.0, "holds at the flattened read-out only"),
-        (0.2, -0.1, "**does not hold here**"),
-    ],
-)
-def test_the_verdict_on_cnns_asks_for_more_than_an_untrained_network_gives(pooled, flattened, verdict):
-    change = {"CNN, pooled": pooled, "CNN, flattened": flattened, "untrained, pooled": 0.2, "untrained, flattened": 0.2}
-    assert claims.mechanism(measured(change))["verdict"] == verdict
-    assert claims.mechanism(measured({}))["verdict"] == "not measured"
 
 
 def test_the_published_cnn_reaches_what_is_recorded(monkeypatch):
