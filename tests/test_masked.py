@@ -167,3 +167,11 @@ def test_a_journal_goes_on_where_it_was_cut_off(tmp_path):
     last = Journal(path, "inputs")
     assert last[{"a": 2}] == [2] and last.seconds == pytest.approx(again.seconds, abs=0.01)
     assert {"a": 1} not in Journal(path, "other inputs")
+
+
+def test_operations_of_a_staged_training_are_the_mean_of_its_stages(network):
+    recipe = TrainingRecipe(epochs=4, warmup_epochs=0, token_stages=((1, 4), (2, 2)))
+    macs = [float(cost.cost(network, factor)["macs"].sum()) for factor in (4, 2, 1)]
+    assert macs[0] < macs[1] < macs[2]
+    assert cost.operations(network, recipe) == pytest.approx(6 * (macs[0] + 2 * macs[1] + macs[2]) / 4)
+    assert cost.operations(network) == pytest.approx(6 * macs[2])
