@@ -159,4 +159,3 @@ def permuted(mask: np.ndarray, generator: np.random.Generator, trades: int = 5) 
 
 DRAWN = {"permuted": permuted, "exchanged": exchanged, "random": random}
 SCORED = ("magnitude", "activation", "gradient")  # the weights with the largest scores of `masked.scores`
-METHODS = ("andc", *DRAWN, *SCORED)

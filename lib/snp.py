@@ -8,7 +8,7 @@ The definitions are about matrices (nodes, K, K). `Nodes` gives the same, number
 weights, and whatever takes fields takes `Nodes` as well.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -264,15 +264,6 @@ def _of_nodes(noise: np.ndarray, index: np.ndarray) -> dict[str, np.ndarray]:
 def column_noise(clipped: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Ones outside the cluster blocks, which are all ones, in each column: (nodes, K); arguments as of `statistics`."""
     return (clipped.sum(1) if clipped.ndim == 3 else clipped) - cluster_sizes(index)
-
-
-def summarise(site_fields: Mapping[str, Fields], threshold: float = THRESHOLD) -> list[dict]:
-    """One row of `site_statistics` a site, with its name, encoder and place."""
-    rows = []
-    for site, fields in site_fields.items():
-        encoder, place = site.split(".")
-        rows.append({"site": site, "encoder": int(encoder), "place": place, **site_statistics(fields, threshold)})
-    return rows
 
 
 def relabelled_snr(nodes: Nodes, threshold: float = THRESHOLD, repeats: int = RELABELLINGS, seed: int = 0) -> float:

@@ -1,5 +1,7 @@
 """Masked networks: removed weights stay removed, compacted networks compute the same, costs are those of the model."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from conftest import tiny_config
 from lib import cct
 from lib.data.augment.plan import Augmentation
 from lib.experiments import cost, masked, pruning, smaller
-from lib.recipes import PruningRecipe, ScratchRecipe, TrainingRecipe
+from lib.recipes import Method, PruningRecipe, ScratchRecipe, TrainingRecipe
 from lib.system import timing
 from lib.system.files import Journal
 
@@ -131,6 +133,10 @@ def test_the_cells_of_a_study_are_distinct_and_cover_every_regime():
     cells = list(pruning.cells(PruningRecipe(), 3)) + pruning.scratch_cells(ScratchRecipe((0.5,)))
     assert len({tuple(c.values()) for c in cells}) == len(cells)
     assert {c["regime"] for c in cells} == {"none", "readout", "retrained", "scratch"}
+
+
+def test_a_recipe_may_name_every_method():
+    assert ScratchRecipe((0.5,), pruning.METHODS).methods == pruning.METHODS == get_args(Method)
 
 
 def test_methods_of_a_study_keep_as_many_weights_in_each_layer(network, images):

@@ -4,7 +4,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.charts.nodes import NEUTRAL, NOISE, SIGNAL, colours, described, named, pixels
+from lib.charts.base import NEUTRAL, NOISE, SIGNAL, colours, described, named, pixels
 from lib.heads import shares
 
 CONTROLS = {  # column prefix in the table "heads_encoders" -> what it is
