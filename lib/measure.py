@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from lib.data import ImageSet, batches
 from lib.probes import Probe
-from lib.sites import record
+from lib.sites import evaluating, record
 from lib.system import parallel
-from lib.system.device import bar, keep_memory
+from lib.system.device import bar, device_of, keep_memory
 from lib.system.errors import unknown
 
 SILENCING = ("readout", "input")
@@ -59,7 +59,7 @@ def measure_each(
         if silencing not in SILENCING:
             raise unknown("silencing convention", silencing, SILENCING)
     images.require_every_class()
-    device = next(network.parameters()).device
+    device = device_of(network)
     K = len(images.label_names)
     alike: dict[
         int, list[str]
@@ -78,9 +78,8 @@ def measure_each(
         if "input" in silencings:
             pooled["input", site] = probes[site].pool_alone(h)
 
-    network.eval()
     progress = bar(len(images), f"{images.split} images")
-    with record(network, {s: network.site(s) for s in probes}, pool):
+    with evaluating(network), record(network, {s: network.site(s) for s in probes}, pool):
         for x, target in batches(images, device, batch, parallel.part(len(images))):
             network(x)
             indicator = (torch.arange(K, device=device)[:, None] == target).float()  # which image has which label
@@ -116,10 +115,13 @@ def measure_each(
 @torch.no_grad()
 def pooled(network: nn.Module, probes: Mapping[str, Probe], images: ImageSet) -> dict[str, np.ndarray]:
     """Pooled value of each node for each image, {site: (images, nodes)} float32, from one forward pass."""
-    device = next(network.parameters()).device
+    device = device_of(network)
     parts: dict[str, list[Tensor]] = {s: [] for s in probes}
-    network.eval()
-    with record(network, {s: network.site(s) for s in probes}, lambda s, h: parts[s].append(probes[s].pool(h).cpu())):
+
+    def pool(site: str, h: Tensor):
+        parts[site].append(probes[site].pool(h).cpu())
+
+    with evaluating(network), record(network, {s: network.site(s) for s in probes}, pool):
         for x, _ in batches(images, device):
             network(x)
     return {s: torch.cat(p).numpy() for s, p in parts.items()}
