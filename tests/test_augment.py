@@ -6,8 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from conftest import tiny_images
-from lib.data.augment import apply as augment
-from lib.data.augment import mixing
+from lib.data.augment import apply, mixing
 from lib.data.augment.mixing import Targets
 from lib.data.augment.plan import NOTHING, OPERATIONS, Augmentation, argument, decide, draw
 from lib.recipes import REFERENCE
@@ -61,7 +60,7 @@ def test_every_operation_changes_only_the_images_that_drew_it():
         operation = torch.full((30, 1), NOTHING)
         operation[::2] = number
         plan |= {"operation": operation, "magnitude": torch.full((30, 1), 9.0), "sign": torch.ones(30, 1)}
-        changed = (augment.augment(images, plan) != images).flatten(1).any(1)
+        changed = (apply.augment(images, plan) != images).flatten(1).any(1)
         assert changed[::2].float().mean() > 0.3, name  # equalising few pixels may leave them
         assert not changed[1::2].any(), name
 
@@ -69,9 +68,9 @@ def test_every_operation_changes_only_the_images_that_drew_it():
 def test_images_are_augmented_alike_alone_and_together():
     images = torch.from_numpy(tiny_images(40, size=16).images)
     plan = plan_of(REFERENCE.augmentation, 40, 16)
-    together = augment.augment(images, plan)
+    together = apply.augment(images, plan)
     parts = [
-        augment.augment(images[i : i + 8], {k: v[i : i + 8] for k, v in plan.items()}) for i in range(0, len(images), 8)
+        apply.augment(images[i : i + 8], {k: v[i : i + 8] for k, v in plan.items()}) for i in range(0, len(images), 8)
     ]
     assert torch.equal(together, torch.cat(parts))
 
@@ -79,18 +78,18 @@ def test_images_are_augmented_alike_alone_and_together():
 def test_shift_and_flip_moves_pixels_and_invents_none():
     images = torch.arange(36, dtype=torch.uint8).reshape(1, 6, 6, 1).expand(400, 6, 6, 3)
     torch.manual_seed(0)
-    moved = augment.shift_and_flip(images, shift=2)
+    moved = apply.shift_and_flip(images, shift=2)
     assert moved.dtype == torch.uint8 and moved.shape == images.shape
     centres = set(moved[:, 2, 2, 0].tolist())
     rows, columns = range(5), (*range(5), *(5 - c for c in range(5)))
     assert centres == {6 * r + c for r in rows for c in columns}
-    assert torch.equal(augment.shift_and_flip(images, 0, flip=False), images)
+    assert torch.equal(apply.shift_and_flip(images, 0, flip=False), images)
 
 
 @pytest.mark.parametrize("shift", [-1, 6])
 def test_a_shift_beyond_the_image_is_refused(shift):
     with pytest.raises(ValueError, match="shift:? must"):
-        augment.shift_and_flip(torch.zeros(1, 6, 6, 3, dtype=torch.uint8), shift)
+        apply.shift_and_flip(torch.zeros(1, 6, 6, 3, dtype=torch.uint8), shift)
 
 
 def test_a_policy_out_of_range_is_refused():
