@@ -82,9 +82,9 @@ class Adapted(nn.Module):
         """Number of nodes of a site."""
         return self._widths[self._index(site)]
 
-    def forward(self, images: Tensor):
+    def forward(self, *given: Tensor):
         with record(self.network, self.places, self._tap):
-            return self.network(images)
+            return self.network(*given)
 
     @torch.no_grad()
     def activations(self, images: Tensor, sites: Iterable[str] | None = None) -> dict[str, Tensor]:
@@ -107,17 +107,17 @@ class Adapted(nn.Module):
     def _try(self, images: ImageSet) -> list[int]:
         """One forward pass over two images: the width of each site, or what is wrong with it."""
         device = next((p.device for p in self.network.parameters()), torch.device("cpu"))
-        x, _ = next(batches(images, device, 2))
+        batch = next(batches(images, device, 2))
         seen: dict[str, list[Tensor]] = {name: [] for name in self.places}
         was = self.network.training
         self.network.eval()
         try:
             with record(self.network, self.places, lambda name, h: seen[name].append(h)):
-                self.network(x)
+                self.network(*batch.given)
         finally:
             self.network.train(was)
         pairs = zip(seen.items(), self._layouts, strict=True)
-        return [self._width(name, found, layout, len(x)) for (name, found), layout in pairs]
+        return [self._width(name, found, layout, len(batch.inputs)) for (name, found), layout in pairs]
 
     def _width(self, name: str, found: list, layout: Layout, B: int) -> int:
         module, side = self.places[name]

@@ -48,15 +48,7 @@ class ImageSet(LabelledSet):
             found = f"{self.labels.min()} to {self.labels.max()}"
             raise ValueError(f"{self.name} {self.split}: labels must lie in 0 to {k - 1}, got {found}")
 
-    @property
-    def superclasses(self) -> list[str] | None:
-        """The coarse name of each label, where the set has them."""
-        if self.coarse_names is None:
-            return None
-        coarse = dict(zip(self.labels.tolist(), self.coarse_labels.tolist(), strict=True))
-        return [self.coarse_names[coarse[i]] for i in range(len(self.label_names))]
-
-    def inputs(self, part: slice, device: str | torch.device) -> Tensor:
+    def inputs(self, part: slice | np.ndarray, device: str | torch.device) -> Tensor:
         """Normalised, float32 (B, 3, H, W)."""
         return normalise(torch.as_tensor(self.images[part]).to(device), self.mean, self.std)
 
