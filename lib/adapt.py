@@ -1,15 +1,13 @@
 """Any trained `torch.nn.Module` made measurable: name places in it, and probes and measures work on it unchanged."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
-from lib.data import ImageSet, batches
+from lib.data import LabelledSet, batches
 from lib.sites import Site, record
 from lib.system.errors import unknown
-
-Layout = Callable[[Tensor], Tensor]
 
 
 def tokens(h: Tensor) -> Tensor:
@@ -29,62 +27,50 @@ def flattened(h: Tensor) -> Tensor:
 
 
 class Adapted(nn.Module):
-    """A network, and the sites at which `lib.probes` and `lib.measure` are to read it.
+    """A network, and the sites at which `lib.training.probes` and `lib.measure` are to read it.
 
         adapted = Adapted(network, {"1.ff": Site("blocks.0.mlp", "output")}, images)
 
     network: any module that maps normalised images (B, 3, H, W) to anything; it is used, not copied, so that training
     probes freezes it.
-    sites: {name: Site}. A name of the form "<depth>.<place>", with a whole number, suits `snp.summarise`, the charts
-    and the explorers.
+    sites: {name: Site}. A name of the form "<depth>.<place>", with a whole number, suits the statistics, the charts and
+    the explorers. Where `tokens` does not fit, say for maps with channels last, the Site has a layout of its own.
     images: two of them go through the network once, to find the width of each site.
-    layouts: {name: function} where `tokens` does not fit, say for maps with channels last: activations as the module
-    hands them on -> (B, T, nodes).
-
-    Each site gets a tap, an identity that sees the activations in float32 as (B, T, nodes); hooks listen to the taps.
 
     Raises ValueError, which names the site, for: a module that the network does not have (with the nearest names); an
     activation that is no tensor, has another number of dimensions or does not begin with the images; a module that a
     forward pass calls never, or more than once.
     """
 
-    def __init__(
-        self,
-        network: nn.Module,
-        sites: Mapping[str, Site],
-        images: ImageSet,
-        layouts: Mapping[str, Layout] | None = None,
-    ):
+    def __init__(self, network: nn.Module, sites: Mapping[str, Site], images: LabelledSet):
         super().__init__()
-        layouts = dict(layouts or {})
-        if stray := set(layouts) - set(sites):
-            raise unknown("site among the layouts", stray.pop(), sites)
         modules = dict(network.named_modules())
         for name, site in sites.items():
             if site.module not in modules:
                 raise unknown(f"module at site {name!r}:", site.module, filter(None, modules))
         self.network = network
-        self.places = dict(sites)
-        self.taps = nn.ModuleList(nn.Identity() for _ in sites)
-        self._layouts = [layouts.get(name, tokens) for name in sites]
+        self._places = dict(sites)
         self._widths = self._try(images)
 
     @property
     def sites(self) -> list[str]:
         """Names of all sites, as they were given."""
-        return list(self.places)
+        return list(self._places)
 
     def site(self, name: str) -> Site:
-        """The tap of a site, which `lib.sites.record` listens to; ValueError if there is no such site."""
-        return Site(f"taps.{self._index(name)}", "output")
+        """Where `lib.sites.record` finds the activations of a site; ValueError if there is no such site."""
+        if name not in self._places:
+            raise unknown("site", name, self._places)
+        module, side, layout = self._places[name]
+        return Site(f"network.{module}".rstrip("."), side, lambda h: (layout or tokens)(h).float())
 
     def width(self, site: str) -> int:
         """Number of nodes of a site."""
-        return self._widths[self._index(site)]
+        self.site(site)
+        return self._widths[site]
 
     def forward(self, *given: Tensor):
-        with record(self.network, self.places, self._tap):
-            return self.network(*given)
+        return self.network(*given)
 
     @torch.no_grad()
     def activations(self, images: Tensor, sites: Iterable[str] | None = None) -> dict[str, Tensor]:
@@ -94,55 +80,46 @@ class Adapted(nn.Module):
             self(images)
         return found
 
-    def _tap(self, name: str, h: Tensor):
-        index = self._index(name)
-        self.taps[index](self._layouts[index](h).float())
-
-    def _index(self, name: str) -> int:
-        if name not in self.places:
-            raise unknown("site", name, self.places)
-        return self.sites.index(name)
-
     @torch.no_grad()
-    def _try(self, images: ImageSet) -> list[int]:
+    def _try(self, images: LabelledSet) -> dict[str, int]:
         """One forward pass over two images: the width of each site, or what is wrong with it."""
         device = next((p.device for p in self.network.parameters()), torch.device("cpu"))
         batch = next(batches(images, device, 2))
-        seen: dict[str, list[Tensor]] = {name: [] for name in self.places}
+        seen: dict[str, list[Tensor]] = {name: [] for name in self._places}
+        places = {name: site._replace(layout=None) for name, site in self._places.items()}
         was = self.network.training
         self.network.eval()
         try:
-            with record(self.network, self.places, lambda name, h: seen[name].append(h)):
+            with record(self.network, places, lambda name, h: seen[name].append(h)):
                 self.network(*batch.given)
         finally:
             self.network.train(was)
-        pairs = zip(seen.items(), self._layouts, strict=True)
-        return [self._width(name, found, layout, len(batch.inputs)) for (name, found), layout in pairs]
+        return {name: _width(name, self._places[name], found, len(batch.inputs)) for name, found in seen.items()}
 
-    def _width(self, name: str, found: list, layout: Layout, B: int) -> int:
-        module, side = self.places[name]
-        where = f"site {name!r}, the {side} of {module!r}"
-        if not found:
-            raise ValueError(
-                f"{where}, is not reached in a forward pass: the network does not call that module, or uses its weights"
-                " without calling it; name another"
-            )
-        if len(found) > 1:
-            raise ValueError(
-                f"{where}, is reached {len(found)} times in one forward pass: name a module that is called once, such"
-                " as one before or after it"
-            )
-        h = found[0]
-        if layout is tokens and not (isinstance(h, Tensor) and h.ndim in (2, 3, 4)):
-            got = f"shape {tuple(h.shape)}" if isinstance(h, Tensor) else f"a {type(h).__name__}"
-            raise ValueError(
-                f"{where}: expected tokens (B, T, N), maps (B, C, H, W) or vectors (B, N), got {got}; name a module"
-                " inside or give the site a layout"
-            )
-        h = layout(h)
-        if h.ndim != 3 or len(h) != B:
-            raise ValueError(
-                f"{where}: expected activations (images, tokens, nodes) of {B} images, got shape {tuple(h.shape)}; give"
-                " the site a layout that makes them so"
-            )
-        return h.shape[2]
+
+def _width(name: str, site: Site, found: list, B: int) -> int:
+    where = f"site {name!r}, the {site.side} of {site.module!r}"
+    if not found:
+        raise ValueError(
+            f"{where}, is not reached in a forward pass: the network does not call that module, or uses its weights"
+            " without calling it; name another"
+        )
+    if len(found) > 1:
+        raise ValueError(
+            f"{where}, is reached {len(found)} times in one forward pass: name a module that is called once, such"
+            " as one before or after it"
+        )
+    h = found[0]
+    if site.layout is None and not (isinstance(h, Tensor) and h.ndim in (2, 3, 4)):
+        got = f"shape {tuple(h.shape)}" if isinstance(h, Tensor) else f"a {type(h).__name__}"
+        raise ValueError(
+            f"{where}: expected tokens (B, T, N), maps (B, C, H, W) or vectors (B, N), got {got}; name a module"
+            " inside or give the site a layout"
+        )
+    h = (site.layout or tokens)(h)
+    if h.ndim != 3 or len(h) != B:
+        raise ValueError(
+            f"{where}: expected activations (images, tokens, nodes) of {B} images, got shape {tuple(h.shape)}; give"
+            " the site a layout that makes them so"
+        )
+    return h.shape[2]

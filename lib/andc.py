@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib import snp
-from lib.cct import Layer
 from lib.system.errors import unknown
 
 READINGS = {
@@ -23,9 +22,6 @@ READINGS = {
     "signed": "they share a label, and the weight's sign carries one node's answer to it into the other's",
     "out": "as diagonal, the outputs of linear2 measured after the residual sum, at `out`",
 }
-DRAWN = ("permuted", "exchanged", "random")  # baselines that are drawn
-SCORED = ("magnitude", "activation", "gradient")  # and those that keep the weights which score best
-METHODS = ("andc", *DRAWN, *SCORED)
 
 
 @dataclass(frozen=True)
@@ -72,21 +68,21 @@ def mask(sets_in: np.ndarray, sets_out: np.ndarray, overlap: int = 1) -> np.ndar
 
 
 def layer_mask(
-    layer: Layer, nodes: Mapping[str, Nodes], threshold: float, reading: str = "diagonal", weight=None
+    layer, nodes: Mapping[str, Nodes], threshold: float, reading: str = "diagonal", weight: np.ndarray | None = None
 ) -> np.ndarray:
-    """Mask of one layer under a reading of the rule; `weight` (b, a) is what the reading "signed" needs to know.
+    """Mask of one layer under a reading of the rule.
+
+    layer: what names the sites of its `inputs`, its `outputs` (None: they are the labels) and its outputs when they are
+    `summed` with the residual stream, as `lib.sites.Layer` does; nodes: of these sites; weight: (b, a), which the
+    reading "signed" needs.
 
     Raises ValueError for an unknown reading or a site that is missing from `nodes`.
     """
     if reading not in READINGS:
         raise unknown("reading of the rule", reading, READINGS)
     inputs = _at(nodes, layer.inputs)
-    if layer.outputs is None:
-        outputs = None
-    elif reading == "out" and layer.outputs.endswith(".ff"):
-        outputs = _at(nodes, layer.outputs.replace(".ff", ".out"))
-    else:
-        outputs = _at(nodes, layer.outputs)
+    measured_at = layer.summed if reading == "out" and layer.summed else layer.outputs
+    outputs = None if measured_at is None else _at(nodes, measured_at)
     every = np.eye(inputs.class_means.shape[0], dtype=bool)  # an output stands for its own label
     if reading == "signed":
         if weight is None:
@@ -103,7 +99,7 @@ def layer_mask(
 
 
 def masks(
-    layers: Mapping[str, Layer],
+    layers: Mapping,
     nodes: Mapping[str, Nodes],
     threshold: float = snp.THRESHOLD,
     reading: str = "diagonal",
@@ -126,3 +122,48 @@ def _at(nodes: Mapping[str, Nodes], site: str) -> Nodes:
     if site not in nodes:
         raise ValueError(f"ANDC needs the nodes of site {site}, which were not measured; there are {', '.join(nodes)}")
     return nodes[site]
+
+
+# ---- masks that keep as many weights by other rules: what pruning with ANDC has to be compared with
+
+
+def largest(scores: np.ndarray, kept: int) -> np.ndarray:
+    """The `kept` weights with the largest scores (outputs, inputs)."""
+    chosen = np.zeros(scores.size, bool)
+    chosen[np.argsort(-scores, axis=None, kind="stable")[:kept]] = True
+    return chosen.reshape(scores.shape)
+
+
+def random(mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """As many weights anywhere."""
+    return generator.permuted(mask.ravel()).reshape(mask.shape)
+
+
+def exchanged(mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """The same connections between other nodes: rows and columns in random order."""
+    rows, columns = (generator.permutation(n) for n in mask.shape)
+    return mask[rows][:, columns]
+
+
+def permuted(mask: np.ndarray, generator: np.random.Generator, trades: int = 5) -> np.ndarray:
+    """Every node keeps its number of connections, with random partners: the counts of rows and columns stay.
+
+    Curveball trades (Strona et al., Nature Communications 5, 4114, 2014): two rows pool the columns that only one of
+    them has and deal them out again, `trades` times the number of rows.
+    """
+    rows = [set(np.flatnonzero(row)) for row in mask]
+    for _ in range(trades * len(rows)):
+        i, j = generator.choice(len(rows), 2, replace=False)
+        common, pool = rows[i] & rows[j], sorted(rows[i] ^ rows[j])
+        generator.shuffle(pool)
+        size = len(rows[i]) - len(common)
+        rows[i], rows[j] = common | set(pool[:size]), common | set(pool[size:])
+    dealt = np.zeros_like(mask)
+    for row, columns in zip(dealt, rows, strict=True):
+        row[list(columns)] = True
+    return dealt
+
+
+DRAWN = {"permuted": permuted, "exchanged": exchanged, "random": random}
+SCORED = ("magnitude", "activation", "gradient")  # the weights with the largest scores of `masked.scores`
+METHODS = ("andc", *DRAWN, *SCORED)

@@ -10,7 +10,7 @@ from lib import adapt, cnn, measure, snp
 from lib.data import normalise
 from lib.probes import Probe
 from lib.recipes import ProbeRecipe
-from lib.sites import Site
+from lib.sites import Site, at, parse
 from lib.study import Study
 from lib.system import vision  # noqa: F401  (vit_pytorch imports torchvision through it)
 from lib.training.probes import train_probes
@@ -105,7 +105,7 @@ def test_an_adapted_cct_gives_what_the_cct_gives(network, images):
 
 def test_a_filters_field_at_a_flattened_readout_is_what_it_adds_alone(filters, images):
     site = "2.filters"
-    adapted = adapt.Adapted(filters, {site: filters.sites[site]}, images, {site: adapt.flattened})
+    adapted = adapt.Adapted(filters, {site: filters.sites[site]._replace(layout=adapt.flattened)}, images)
     assert adapted.width(site) == 6 * 4 * 4
     probe = random_probes(adapted)[site]
     found = measure.measure(adapted, {site: probe}, images)
@@ -175,12 +175,12 @@ def test_a_site_that_cannot_be_measured_is_refused(module, message, images):
 
 
 def test_a_layout_reads_what_tokens_cannot(images):
-    sites = {"first": Site("first", "output"), "pair": Site("pair", "output")}
-    layouts = {"first": lambda h: h.transpose(0, 1), "pair": lambda h: adapt.tokens(h[1])}
-    found = adapt.Adapted(Odd(), sites, images, layouts).activations(pixels(images))
+    sites = {
+        "first": Site("first", "output", lambda h: h.transpose(0, 1)),
+        "pair": Site("pair", "output", lambda h: adapt.tokens(h[1])),
+    }
+    found = adapt.Adapted(Odd(), sites, images).activations(pixels(images))
     torch.testing.assert_close(found["first"], found["pair"])
-    with pytest.raises(ValueError, match="unknown site among the layouts 'b'; known: first, pair"):
-        adapt.Adapted(Odd(), sites, images, {"b": adapt.tokens})
 
 
 def test_a_cnn_needs_a_pool_for_each_width():
@@ -194,3 +194,12 @@ def test_settling_changes_no_weight(images):
     assert not cnn.with_batch_statistics(network, images).training
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
     assert network.blocks[0][2].running_mean.abs().sum() > 0
+
+
+def test_site_names_are_parsed_and_chosen_by_place():
+    names = ["1.mha", "1.ff_hidden", "2.mha", "10.ff_hidden"]
+    assert parse("10.ff_hidden") == (10, "ff_hidden")
+    assert at(names, "ff_hidden", "mha") == ["1.ff_hidden", "10.ff_hidden", "1.mha", "2.mha"]
+    for name in ("mha", "a.mha", "1.", ""):
+        with pytest.raises(ValueError, match="must be '<encoder>.<place>' with a whole number first, got"):
+            parse(name)

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lib import andc, baselines, snp
-from lib.cct import Layer
+from lib import andc, snp
+from lib.sites import Layer
 
 K = 6
-LAYER = Layer("encoders.0.linear2", "1.ff_hidden", "1.ff")
+LAYER = Layer("encoders.0.linear2", "1.ff_hidden", "1.ff", "1.out")
 
 
 def nodes(count: int, seed: int) -> andc.Nodes:
@@ -101,9 +101,7 @@ def test_what_cannot_be_masked_is_refused():
 @given(hnp.arrays(bool, (7, 5)), st.integers(0, 99))
 def test_baselines_keep_what_they_promise(mask, seed):
     generator = np.random.default_rng(seed)
-    random, exchanged, permuted = (
-        rule(mask, generator) for rule in (baselines.random, baselines.exchanged, baselines.permuted)
-    )
+    random, exchanged, permuted = (rule(mask, generator) for rule in (andc.random, andc.exchanged, andc.permuted))
     assert random.sum() == exchanged.sum() == permuted.sum() == mask.sum()
     for axis in (0, 1):
         assert np.array_equal(permuted.sum(axis), mask.sum(axis))
@@ -112,10 +110,10 @@ def test_baselines_keep_what_they_promise(mask, seed):
 
 def test_a_permuted_mask_is_another_mask():
     mask = np.random.default_rng(0).random((40, 30)) < 0.3
-    alike = (baselines.permuted(mask, np.random.default_rng(1)) & mask).sum() / mask.sum()
+    alike = (andc.permuted(mask, np.random.default_rng(1)) & mask).sum() / mask.sum()
     assert alike < 0.4  # two random masks of this density agree in 0.3
 
 
 def test_the_best_weights_are_those_with_the_largest_scores():
-    assert baselines.best(np.array([[3.0, 1], [2, 5]]), 2).tolist() == [[True, False], [False, True]]
-    assert not baselines.best(np.ones((2, 2)), 0).any()
+    assert andc.largest(np.array([[3.0, 1], [2, 5]]), 2).tolist() == [[True, False], [False, True]]
+    assert not andc.largest(np.ones((2, 2)), 0).any()

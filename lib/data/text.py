@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.data.sets import LabelledSet
+from lib.data.sets import LabelledSet, tensor
 
 ALIKE = 32  # batches of an epoch, among which sentences are sorted by length
 
@@ -32,16 +32,12 @@ class Sentences(LabelledSet):
     coarse_names: list[str] | None = field(default=None, repr=False)
 
     def __post_init__(self):
-        n, K = len(self.labels), len(self.label_names)
-        if self.texts.shape != (n,):
-            raise ValueError(f"{self.name} {self.split}: as many sentences as labels, {n}, got {self.texts.shape}")
+        super().__post_init__()
+        if self.texts.shape != self.labels.shape:
+            raise ValueError(f"expected a sentence a label, got {self.texts.shape} and {self.labels.shape}")
         for i, text in enumerate(self.texts):
             if not isinstance(text, str) or not text.strip():
-                got = repr(text) if isinstance(text, str) or text is None else type(text).__name__
-                raise ValueError(f"{self.name} {self.split}, row {i}: expected a sentence, got {got}; remove the row")
-        if n and not 0 <= self.labels.min() <= self.labels.max() < K:
-            found = f"{self.labels.min()} to {self.labels.max()}"
-            raise ValueError(f"{self.name} {self.split}: labels must lie in 0 to {K - 1}, got {found}")
+                raise ValueError(f"{self.name} {self.split}, row {i}: expected a sentence, got {text!r}; remove it")
 
     def tokenised(self, tokenizer, longest: int) -> "TextSet":
         """The sentences as token ids of a `tokenizers.Tokenizer`, ordered by length, so that few batches need padding.
@@ -71,21 +67,19 @@ class TextSet(Sentences):
     def inputs(self, part: slice | np.ndarray, device: str | torch.device) -> Tensor:
         """Token ids, int64 (B, T), as long as the longest sentence."""
         longest = self.lengths[part].max(initial=1)
-        return torch.as_tensor(self.ids[part][:, :longest]).to(device, torch.int64)
+        return tensor(self.ids[part][:, :longest]).to(device, torch.int64)
 
     def mask(self, part: slice | np.ndarray, device: str | torch.device) -> Tensor:
         lengths = self.lengths[part]
-        return torch.as_tensor(np.arange(lengths.max(initial=1)) < lengths[:, None]).to(device)
+        return tensor(np.arange(lengths.max(initial=1)) < lengths[:, None]).to(device)
 
     def shuffled(self, random: np.random.Generator, batch: int) -> np.ndarray:
-        """At random, but for sentences of like length together in a batch."""
-        parts = [
-            part[np.argsort(self.lengths[part], kind="stable")]
-            for part in np.split(order := random.permutation(len(self)), range(batch * ALIKE, len(self), batch * ALIKE))
-        ]
-        whole = len(order) // batch
-        ordered = np.concatenate(parts)
-        return np.concatenate([*(ordered[: whole * batch].reshape(whole, batch)[random.permutation(whole)]), ordered[whole * batch :]])
+        """At random, but for sentences of like length together in a batch; the last ones fill no batch."""
+        order = random.permutation(len(self))
+        whole = len(self) // batch * batch
+        alike = np.split(order[:whole], range(ALIKE * batch, whole, ALIKE * batch))
+        ordered = np.concatenate([part[np.argsort(self.lengths[part], kind="stable")] for part in alike])
+        return np.concatenate([random.permutation(ordered.reshape(-1, batch)).ravel(), order[whole:]])
 
 
 def noise(name: str, split: str, n: int, classes: int, vocabulary: int, seed: int = 0) -> TextSet:

@@ -9,6 +9,7 @@ from lib import adapt, controls, snp
 from lib.cnn import CNN
 from lib.data import ImageSet
 from lib.recipes import CNNRecipe, ProbeRecipe
+from lib.sites import at, parse
 from lib.study import Study
 
 READOUTS = ("pooled", "flattened")
@@ -18,9 +19,9 @@ def study(
     network: CNN, train: ImageSet, test: ImageSet, probes: ProbeRecipe, readout: str = "pooled", seed: int = 0
 ) -> Study:
     """Probes at each block of a CNN, and class means: positions pooled, or each with a weight of its own."""
-    layouts = dict.fromkeys(network.sites, adapt.flattened) if readout == "flattened" else None
-    adapted = adapt.Adapted(network, network.sites, train, layouts)
-    return Study(adapted, train, test, probes, seed)
+    layout = adapt.flattened if readout == "flattened" else None
+    sites = {name: site._replace(layout=layout) for name, site in network.sites.items()}
+    return Study(adapt.Adapted(network, sites, train), train, test, probes, seed)
 
 
 def filter_fields(study: Study, site: str, filters: int) -> np.ndarray:
@@ -32,7 +33,7 @@ def filter_fields(study: Study, site: str, filters: int) -> np.ndarray:
 def row(network: str, site: str, fields: np.ndarray, accuracy: float, relabelled: int = 5) -> dict:
     """One layer of a network: probe accuracy, SNR under shuffled labels ("control"), and `snp.site_statistics`."""
     control = controls.relabelled_fields_snr(fields, relabelled).mean()
-    about = {"network": network, "layer": int(site.split(".")[0]), "accuracy": accuracy, "control": control}
+    about = {"network": network, "layer": parse(site).encoder, "accuracy": accuracy, "control": control}
     return about | snp.site_statistics(fields)
 
 
@@ -57,10 +58,9 @@ def table(
 
 def of_transformer(run, places: tuple[str, ...] = ("mha", "ff_hidden", "ff"), relabelled: int = 5) -> pd.DataFrame:
     """`row` for each encoder of a run's transformer at some places: networks "transformer, mha" and so on."""
-    sites = [s for place in places for s in run.sites if s.split(".")[1] == place]
+    sites = at(run.sites, *places)
     return pd.DataFrame(
-        row(f"transformer, {s.split('.')[1]}", s, run.fields(s), run.label_accuracy(s).mean(), relabelled)
-        for s in sites
+        row(f"transformer, {parse(s).place}", s, run.fields(s), run.label_accuracy(s).mean(), relabelled) for s in sites
     )
 
 

@@ -20,10 +20,10 @@ from functools import cached_property
 
 import numpy as np
 
-from lib import andc, baselines
+from lib import andc
 from lib.andc import DRAWN, METHODS, SCORED
-from lib.cct import CCT
-from lib.data import ImageSet
+from lib.data import LabelledSet
+from lib.encoders import Encoders
 from lib.experiments import masked
 from lib.recipes import PruningRecipe, ScratchRecipe, TrainingRecipe
 from lib.system.device import bar
@@ -75,11 +75,11 @@ class PruningExperiment:
 
     def __init__(
         self,
-        build: Callable[[], CCT],
-        network: CCT,
+        build: Callable[[], Encoders],
+        network: Encoders,
         nodes: Mapping[str, andc.Nodes],
-        train_images: ImageSet,
-        test_images: ImageSet,
+        train_images: LabelledSet,
+        test_images: LabelledSet,
         training: TrainingRecipe,
         recipe: PruningRecipe,
         seed: int,
@@ -133,7 +133,7 @@ class PruningExperiment:
             found["labels"] = evaluate.label_accuracy(logits, images.labels).round(5).tolist()
         return found
 
-    def trained(self, key: dict, masks: Mapping[str, np.ndarray]) -> CCT:
+    def trained(self, key: dict, masks: Mapping[str, np.ndarray]) -> Encoders:
         """The masked network, trained as the cell's regime says."""
         if key["regime"] == "scratch":
             device = next(self.network.parameters()).device
@@ -150,11 +150,10 @@ class PruningExperiment:
             cooldown_epochs=0,
             lr=self.training.lr * self.recipe.retraining_lr,
             token_stages=self.recipe.retraining_token_stages,
+            parts="all" if key["regime"] == "retrained" else "readout",
         )
         images = self.train_images.balanced(self.recipe.retraining_images, self.seed)
-        return masked.retrain(
-            self.network, masks, short, images, self.seed, "all" if key["regime"] == "retrained" else "readout"
-        )
+        return masked.retrain(self.network, masks, short, images, self.seed)
 
     def masks(self, key: dict) -> dict[str, np.ndarray]:
         """The mask of each layer that the cell prunes."""
@@ -176,5 +175,5 @@ class PruningExperiment:
         if method == "andc":
             return rule
         if method in SCORED:
-            return baselines.best(getattr(self.scores[name], method), int(rule.sum()))
-        return getattr(baselines, method)(rule, np.random.default_rng(seed))
+            return andc.largest(getattr(self.scores[name], method), int(rule.sum()))
+        return andc.DRAWN[method](rule, np.random.default_rng(seed))

@@ -106,6 +106,11 @@ def read_parts(path: Path) -> dict[str, Tensor]:
     return found
 
 
+def exists(path: Path) -> bool:
+    """Whether there is anything that `write_parts` wrote."""
+    return path.exists() or bool(_parts(path))
+
+
 def _parts(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f"{path.stem}.*{path.suffix}"))
 

@@ -20,9 +20,9 @@ from torch.nn import functional as F
 from lib import cct, runs
 from lib.data import ImageSet
 from lib.data.augment.mixing import Targets
+from lib.data.images import noise
 from lib.experiments.cost import matrix_peak, operations
 from lib.recipes import REFERENCE, TrainingRecipe
-from lib.runs.rehearsal import noise
 from lib.system.device import keep_memory
 from lib.system.timing import in_turns
 from lib.system.vision import torchvision
