@@ -182,6 +182,7 @@ def _transformers():
     except ModuleNotFoundError as error:
         raise MissingLanguage("transformers") from error
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     return transformers
 
 

@@ -1,13 +1,14 @@
 """The files of a run: what is in each, written and read here and nowhere else.
 
-network.safetensors  the trained network; in several files where it is large, see `files.write_parts`; the read-out
-                     alone, where only that was trained on a pretrained network
+network.safetensors  the trained network; the read-out alone, where only that was trained on a pretrained network
 probes.safetensors   "<site>/gate", "<site>/bias", "<site>/weight" of every site's probe
 fields.safetensors   "<split>/<silencing>/<site>": class means (K, nodes); "<split>/accuracy/<site>": (K,)
 readout.safetensors  "class_means", "weight" (K, nodes) of the network's own read-out, over the training images
 cnn.safetensors      the CNN that was trained beside the network
 <table>.csv          one of `TABLES`
 run.json             how each stage was made, see `lib.runs.store`
+
+Tensors are in several files where they are large, see `files.write_parts`.
 """
 
 from collections.abc import Mapping
@@ -102,7 +103,7 @@ class Results(Sited):
     def probes(self, sites: list[str] | None = None) -> dict[str, Probe]:
         """Trained probes by site (default: all)."""
         self.require("probes")
-        tensors, _ = files.read_tensors(self.folder / "probes.safetensors")
+        tensors = files.read_parts(self.folder / "probes.safetensors")
         found = {}
         for site in sites or self.sites:
             self._check_site(site)
@@ -181,5 +182,4 @@ class Results(Sited):
         return files.read_tensor(self.folder / file, name).numpy()
 
     def _write(self, file: str, tensors: Mapping[str, torch.Tensor]) -> list[str]:
-        files.write_tensors(self.folder / file, tensors)
-        return [file]
+        return files.write_parts(self.folder / file, tensors)

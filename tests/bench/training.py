@@ -41,8 +41,8 @@ def ours(
 
     def run(steps: int):
         nonlocal position
-        for x, targets in feed.steps(position, position + steps):
-            learn(x, targets, 1e-4, token_factor)
+        for batch in feed.steps(position, position + steps):
+            learn(batch.inputs, batch.labels, 1e-4, token_factor)
         position += steps
 
     return run
