@@ -198,6 +198,6 @@ def test_a_gpu_sees_the_same_images_and_is_never_waited_for():
         found = list(on_gpu.steps(0, 6))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    for (x, y), (ours, targets) in zip(expected, found, strict=True):
-        assert torch.equal(y.labels, targets.labels.cpu())
-        assert (x - ours.cpu()).abs().mean() < 0.02  # roundings of the resampling
+    for one, ours in zip(expected, found, strict=True):
+        assert torch.equal(one.labels.labels, ours.labels.labels.cpu())
+        assert (one.inputs - ours.inputs.cpu()).abs().mean() < 0.02  # roundings of the resampling

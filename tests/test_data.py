@@ -77,7 +77,7 @@ def test_without_a_source_the_three_ways_are_named(monkeypatch):
     def no_network(*args, **kwargs):
         raise OSError("no network")
 
-    monkeypatch.setattr(data.sources, "_folders", lambda: [])
+    monkeypatch.setattr(data.sources, "folders", lambda: [])
     monkeypatch.setattr("lib.system.vision.torchvision.datasets.CIFAR100", no_network)
     with pytest.raises(MissingData, match=r"(?s)\(1\) set MODUS_DATA.*\(2\).*\(3\) let torchvision"):
         data.load("cifar100", "test")

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from lib import andc, cct, heads, runs, snp
+from lib import andc, heads, runs, snp
+from lib.encoders import READOUT
 from lib.experiments import pruning_tables
 
 RECORDS = {path.parent.name: json.loads(path.read_text()) for path in sorted(runs.PUBLISHED.glob("*/run.json"))}
