@@ -18,6 +18,7 @@ from lib.experiments.heads import damage
 from lib.experiments.masked import scores
 from lib.probes import Probe
 from lib.recipes import ProbeRecipe, TrainingRecipe
+from lib.runs import reproduce
 from lib.system.errors import MissingData, MissingLanguage, UnpublishedWeights
 from lib.training import evaluate, loop
 from lib.training.probes import train_probes
@@ -304,6 +305,11 @@ def test_a_run_on_sentences_is_read_without_its_weights_and_without_transformers
     assert len(loaded.table("heads_encoders")) == 2
     with pytest.raises(UnpublishedWeights, match="`make reproduce RUN=tiny` trains the network anew"):
         loaded.network()
+
+
+def test_chapters_are_executed_on_runs_of_their_kind_alone():
+    assert reproduce.chapters_of("glyphs-tiny")
+    assert not set(reproduce.chapters_of("glyphs-tiny")) & set(reproduce.chapters_of("clinc150"))
 
 
 def test_of_a_frozen_network_the_readout_alone_is_stored(folder):
