@@ -45,9 +45,8 @@ def chapters_of(run: str) -> list[Path]:
 def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT, optional: bool = False) -> list[str]:
     """Compute `run`, then execute every chapter for such runs on it; returns what failed.
 
-    ValueError for an unknown run or parameter.
-
     optional: compute the optional stages as well. Where a stage fails no chapter is executed: each would try it again.
+    ValueError for an unknown run or parameter.
     """
     check_run(run)
     parameters = {"run": run} | (parameters or {})
