@@ -7,7 +7,6 @@ on. `READINGS` holds other readings of the rule, so that they can be compared. A
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,16 +23,12 @@ READINGS = {
 }
 
 
-@dataclass(frozen=True)
-class Nodes:
-    """What the rule knows of the nodes of a site: class means and read-out weights, both (K, nodes)."""
-
-    class_means: np.ndarray
-    weight: np.ndarray
+class Nodes(snp.Nodes):
+    """What the rule knows of the nodes of a site."""
 
     def label_sets(self, threshold: float) -> np.ndarray:
         """D_n, (nodes, K) bool."""
-        return snp.clip(snp.normalised_diagonal(self.class_means, self.weight), threshold)
+        return snp.recognised(self, threshold)
 
     def signed_sets(self, threshold: float) -> tuple[np.ndarray, np.ndarray]:
         """D_n in two: the labels that the node answers with a positive mean value, and with a negative one."""
@@ -42,9 +37,7 @@ class Nodes:
 
     def cluster_sets(self, threshold: float) -> np.ndarray:
         """The labels of D_n that lie in a cluster of two or more labels, (nodes, K) bool."""
-        index = snp.cluster_index(snp.clip(snp.normalise(snp.node_fields(self.class_means, self.weight)), threshold))
-        size = np.stack([((index == i[:, None]) & (i[:, None] >= 0)).sum(1) for i in index.T], axis=1)
-        return size >= 2
+        return np.concatenate([snp.cluster_sizes(index) >= 2 for _, index in snp.clusters(self, threshold)])
 
 
 def label_sets(fields: np.ndarray, threshold: float = snp.THRESHOLD) -> np.ndarray:
@@ -164,4 +157,3 @@ def permuted(mask: np.ndarray, generator: np.random.Generator, trades: int = 5) 
 
 DRAWN = {"permuted": permuted, "exchanged": exchanged, "random": random}
 SCORED = ("magnitude", "activation", "gradient")  # the weights with the largest scores of `masked.scores`
-METHODS = ("andc", *DRAWN, *SCORED)

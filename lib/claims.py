@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lib import controls, snp
+from lib import snp
 from lib.experiments import filters, pruning_tables
 
 SHARPENED = ("mha", "ff_hidden", "ff")  # places at which claim 3 is judged
@@ -53,7 +53,7 @@ def _accuracy(run) -> dict[str, str]:
 
 def _clusters(run) -> dict[str, str]:
     site = _ends(run, "mha")[1]
-    found = snp.site_statistics(run.fields(site))
+    found = snp.site_statistics(run.nodes(site))
     text = (
         f"`{site}`: {found['clusters_per_node']:.1f} clusters a node of {found['cluster_size']:.1f} labels,"
         f" and {found['noise']:.0f} ones of noise"
@@ -68,7 +68,7 @@ def _sharpening(run) -> dict[str, str]:
     for place in SHARPENED:
         ends = _ends(run, place)
         snr = {silencing: [_snr(run, site, silencing) for site in ends] for silencing in grows}
-        null = [_null(run, site) for site in ends]
+        null = [snp.relabelled_snr(run.nodes(site)) for site in ends]
         text.append(
             f"`{place}` {snr['readout'][0]:.2f} to {snr['readout'][1]:.2f} (shuffled labels: {null[0]:.2f} to"
             f" {null[1]:.2f}; input silenced: {snr['input'][0]:.2f} to {snr['input'][1]:.2f})"
@@ -91,11 +91,7 @@ def _where(places: list[str], judged: Sequence[str], name: str = "`{}`") -> str:
 
 
 def _snr(run, site: str, silencing: str) -> float:
-    return snp.site_statistics(run.fields(site, "test", silencing))["snr"]
-
-
-def _null(run, site: str) -> float:
-    return controls.relabelled_snr(run.class_means(site), run.weight(site), repeats=3).mean()
+    return snp.site_statistics(run.nodes(site, "test", silencing))["snr"]
 
 
 def _pruning(run) -> dict[str, str]:

@@ -1,16 +1,19 @@
 """Attention heads: which labels the nodes of each head recognise, and whether that is more than chance.
 
-Arrays only. The nodes of a site `mha` belong to H heads in equal, contiguous groups, as in `lib.cct.Attention`. Claim 5
-of arXiv:2501.12900 is that the heads' symmetry breaks: each becomes the expert for some labels.
+Arrays only. The nodes of a site `mha` belong to H heads in contiguous groups: `heads` is their number where they have
+equal sizes, as in `lib.cct.Attention`, or a sequence of their sizes, as (12, 4, 8). Claim 5 of arXiv:2501.12900 is that
+the heads' symmetry breaks: each becomes the expert for some labels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
 from lib import snp
+
+Heads = int | Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -24,22 +27,33 @@ class PermutationTest:
     p: float  # share of assignments, the real one included, that reach the observed value; at least 1 / (n + 1)
 
 
-def by_head(values: np.ndarray, heads: int) -> np.ndarray:
-    """(nodes, ...) -> (heads, nodes / heads, ...); ValueError if the heads do not divide the nodes."""
-    nodes = len(values)
-    if heads < 1 or nodes % heads:
-        raise ValueError(f"the number of heads must divide the number of nodes, got {heads} heads and {nodes} nodes")
-    return values.reshape(heads, nodes // heads, *values.shape[1:])
+def head_of(nodes: int, heads: Heads) -> np.ndarray:
+    """The head, from 0, of each of so many nodes, (nodes,) int; ValueError if these heads do not have as many."""
+    if np.ndim(heads) == 0:
+        if heads < 1 or nodes < 1 or nodes % heads:
+            raise ValueError(
+                f"the number of heads must divide the number of nodes, got {heads} heads and {nodes} nodes; give the"
+                " sizes of the heads where they differ"
+            )
+        heads = np.repeat(nodes // heads, heads)
+    if min(heads, default=0) < 1 or sum(heads) != nodes:
+        raise ValueError(f"sizes of heads must be positive and add up to the {nodes} nodes, got {list(heads)}")
+    return np.repeat(np.arange(len(heads)), heads)
 
 
-def head_fields(fields: np.ndarray, heads: int) -> np.ndarray:
+def by_head(values: np.ndarray, heads: Heads) -> list[np.ndarray]:
+    """The values of each head's nodes, one array a head: (nodes, ...) -> [(nodes of the head, ...)]."""
+    return np.split(values, np.flatnonzero(np.diff(head_of(len(values), heads))) + 1)
+
+
+def head_fields(fields: np.ndarray, heads: Heads) -> np.ndarray:
     """Field of each head, the sum of its nodes' fields: (nodes, K, K) -> (heads, K, K)."""
-    return by_head(fields, heads).sum(1)
+    return np.stack([part.sum(0) for part in by_head(fields, heads)])
 
 
-def diagonal_counts(fields: np.ndarray, heads: int, threshold: float = snp.THRESHOLD) -> np.ndarray:
-    """c_h(i), how many nodes of head h have B[i, i] = 1: (nodes, K, K) -> (heads, K) int."""
-    return by_head(snp.recognised(fields, threshold), heads).sum(1)
+def diagonal_counts(fields: snp.Fields, heads: Heads, threshold: float = snp.THRESHOLD) -> np.ndarray:
+    """c_h(i), how many nodes of head h have B[i, i] = 1, (heads, K) int; fields: (nodes, K, K) or `snp.Nodes`."""
+    return head_fields(snp.recognised(fields, threshold), heads)
 
 
 def shares(counts: np.ndarray) -> np.ndarray:
@@ -51,7 +65,8 @@ def shares(counts: np.ndarray) -> np.ndarray:
 def polarisation(counts: np.ndarray) -> np.ndarray:
     """P(i) = (max_h c_h(i) / sum_h c_h(i) - 1/H) / (1 - 1/H) of each label: (..., H, K) -> (..., K).
 
-    0 where all heads count alike, 1 where one head has all; NaN where no node recognises the label.
+    0 where all heads count alike, 1 where one head has all; NaN where no node recognises the label. A larger head has a
+    larger share by its size alone: compare with `permutation_test`, which keeps the sizes.
     """
     H = counts.shape[-2]
     if H < 2:
@@ -71,45 +86,54 @@ def strongest(counts: np.ndarray, most: int = 6) -> list[list[int]]:
 
 
 def permutation_test(
-    fields: np.ndarray, heads: int, threshold: float = snp.THRESHOLD, permutations: int = 1000, seed: int = 0
+    fields: snp.Fields, heads: Heads, threshold: float = snp.THRESHOLD, permutations: int = 1000, seed: int = 0
 ) -> PermutationTest:
-    """Mean polarisation over labels, against `permutations` random assignments of the nodes to heads of equal size.
+    """Mean polarisation over labels, against `permutations` random assignments of the nodes to heads of these sizes.
 
-    fields: (nodes, K, K). A maximum over few small counts is far from 1/H by chance alone; this says how far. All
-    permutations are one product of matrices. ValueError if no node recognises any label.
+    fields: (nodes, K, K) or `snp.Nodes`. A maximum over few small counts is far from 1/H by chance alone; this says how
+    far. All permutations are one product of matrices. ValueError if no node recognises any label, or for fewer than two
+    permutations.
     """
     recognised = snp.recognised(fields, threshold)
     if not recognised.any():
         raise ValueError(f"no node recognises any label at threshold {threshold}: there is nothing to test")
-    head = np.repeat(np.arange(heads), by_head(recognised, heads).shape[1])
+    head = head_of(len(recognised), heads)
     random = np.random.default_rng(seed)
     assigned = np.concatenate([head[None], random.permuted(np.tile(head, (permutations, 1)), axis=1)])
-    member = (assigned[:, None] == np.arange(heads)[:, None]).astype(np.float32)  # (1 + permutations, heads, nodes)
+    member = (assigned[:, None] == np.unique(head)[:, None]).astype(np.float32)  # (1 + permutations, heads, nodes)
     values = np.nanmean(polarisation(member @ recognised.astype(np.float32)), axis=-1)
     return against(values[0], values[1:])
 
 
 def against(observed: float, null: np.ndarray) -> PermutationTest:
-    """An observed statistic against its values under the null hypothesis; large values speak against it."""
-    std = null.std(ddof=1)
-    p = (1 + np.sum(null >= observed - 1e-9)) / (1 + len(null))
+    """An observed statistic against its values under the null hypothesis; large values speak against it.
+
+    z is NaN where the null does not vary beyond rounding; z and p are where any value is undefined. ValueError if the
+    null has fewer than two values.
+    """
+    if len(null) < 2:
+        raise ValueError(f"at least 2 random assignments are needed to see how much they vary, got {len(null)}")
+    std = null.std(ddof=1) if np.ptp(null) > 1e-9 else 0.0
     z = (observed - null.mean()) / std if std > 0 else np.nan
+    p = (1 + np.sum(null >= observed - 1e-9)) / (1 + len(null))
+    if not np.isfinite([observed, *null]).all():
+        std = z = p = np.nan
     return PermutationTest(float(observed), float(null.mean()), float(std), float(z), float(p))
 
 
 def rotated(
-    class_means: np.ndarray, weight: np.ndarray, heads: int, generator: np.random.Generator
+    class_means: np.ndarray, weight: np.ndarray, heads: Heads, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Class means and weights, both (K, nodes), after a random rotation of the nodes inside each head.
 
     Every head's field stays as it is; which of its nodes carries what changes. With `heads` = 1 the rotation mixes all
     nodes, so that the groups that remain are heads no longer.
     """
-    size = by_head(class_means.T, heads).shape[1]
-    turns = np.stack([stats.ortho_group.rvs(size, random_state=generator) for _ in range(heads)])
+    sizes = [len(part) for part in by_head(class_means.T, heads)]
+    turns = [stats.ortho_group.rvs(size, random_state=generator) for size in sizes]
 
     def turned(values: np.ndarray) -> np.ndarray:
-        return (turns @ by_head(values.T, heads)).reshape(values.shape[1], -1).T
+        return np.concatenate([turn @ part for turn, part in zip(turns, by_head(values.T, heads), strict=True)]).T
 
     return turned(class_means), turned(weight)
 
@@ -124,9 +148,10 @@ def rank_correlation(share: np.ndarray, damage: np.ndarray, draws: int = 1000, s
 
     Both lose their mean over heads for each label and over labels for each head first: some labels are fragile and some
     heads matter for everything, and neither makes an expert. The interval is that of `draws` bootstraps over labels;
-    p is the share of random assignments of the share's columns to labels that reach rho.
+    p is the share of random assignments of the share's columns to labels that reach rho. Labels of which either is
+    undefined are left out; all is NaN where fewer than 3 are left or nothing varies.
     """
-    known = np.isfinite(share).all(0)
+    known = np.isfinite(share).all(0) & np.isfinite(damage).all(0)
     a, b = (_centred(v[:, known]) for v in (share, damage))
     if a.shape[1] < 3 or not a.any() or not b.any():
         return {"rho": np.nan, "low": np.nan, "high": np.nan, "p": np.nan}

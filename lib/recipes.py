@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from lib.andc import METHODS
 from lib.data.augment.plan import Augmentation
 from lib.system.checked import Part, Parts, added, checked
 
 Counts = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
+Method = Literal["andc", "permuted", "exchanged", "random", "magnitude", "activation", "gradient"]
 Repeats = Annotated[int, Field(ge=2)]  # of which a deviation is taken
 Stage = Annotated[tuple[PositiveFloat, PositiveInt], Field(strict=False)]
 Stages = Annotated[tuple[Stage, ...], Field(strict=False)]
@@ -160,7 +160,7 @@ class ScratchRecipe:
     """Which masks are trained from scratch; each costs as much as the network itself."""
 
     thresholds: Parts = ()
-    methods: Annotated[tuple[Literal[METHODS], ...], Field(strict=False)] = ("andc", "permuted", "magnitude")
+    methods: Annotated[tuple[Method, ...], Field(strict=False)] = ("andc", "permuted", "magnitude")
 
 
 @checked
@@ -168,7 +168,7 @@ class CNNRecipe:
     """The CNN beside a run, and how it is measured; it is trained, and its probes are, as the run's network is."""
 
     flattened_lr: PositiveFloat = 1e-3  # of the flattened read-outs, which have a weight for each position
-    relabelled: PositiveInt = 5  # repeats of the control
+    relabelled: PositiveInt = 5  # repeats of the control, elsewhere `snp.RELABELLINGS`
     widths: Counts = added((16, 32, 64, 64, 96, 96))  # filters of each block
     pools: Annotated[tuple[bool, ...], Field(strict=False)] = added((True, True, False, False, True, False))
 

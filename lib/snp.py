@@ -3,13 +3,19 @@
 Arrays only: no network, no images. Shapes use K labels and `nodes` nodes; in every K x K matrix a row is the true label
 and a column the output unit. Definitions follow arXiv:2501.12900 and its sibling papers arXiv:2305.18078 and
 arXiv:2309.07537; the book's appendix says which choices are this project's own.
+
+The definitions are about matrices (nodes, K, K). `Nodes` gives the same, number for number, from class means and
+weights, and whatever takes fields takes `Nodes` as well.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 THRESHOLD = 0.3  # the siblings' value
+RELABELLINGS = 5  # of the control
+PART = 2**21  # elements of the matrices that are worked on at a time
 
 
 def node_fields(class_means: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -19,11 +25,7 @@ def node_fields(class_means: np.ndarray, weight: np.ndarray) -> np.ndarray:
     weight: (K, nodes), the probe's linear read-out.
     Returns (nodes, K, K). The sum over nodes is the probe's mean field, `class_means @ weight.T`.
     """
-    class_means, weight = np.asarray(class_means), np.asarray(weight)
-    if class_means.ndim != 2 or class_means.shape != weight.shape:
-        raise ValueError(f"class means and weights must both be (K, nodes), got {class_means.shape} and {weight.shape}")
-    _finite(class_means, "class means")
-    _finite(weight, "weights")
+    class_means, weight = _pair(class_means, weight, "(K, nodes)")
     return class_means.T[:, :, None] * weight.T[:, None, :]
 
 
@@ -34,16 +36,11 @@ def filter_fields(class_means: np.ndarray, weight: np.ndarray) -> np.ndarray:
     weight: likewise. Returns (filters, K, K). With one position this is `node_fields`; with more, a filter's field is
     no longer an outer product. The sum over filters is the mean field of the flattened read-out.
     """
-    class_means, weight = np.asarray(class_means), np.asarray(weight)
-    if class_means.ndim != 3 or class_means.shape != weight.shape:
-        raise ValueError(
-            f"class means and weights must both be (K, filters, positions), got {class_means.shape} and {weight.shape}"
-        )
-    _finite(class_means, "class means")
-    _finite(weight, "weights")
+    class_means, weight = _pair(class_means, weight, "(K, filters, positions)")
     return class_means.transpose(1, 0, 2) @ weight.transpose(1, 2, 0)
 
 
+@np.errstate(over="ignore")
 def normalise(fields: np.ndarray) -> np.ndarray:
     """S_n = V_n / max(V_n), for one matrix (K, K) or many (..., K, K); all zeros for a silent node (max(V_n) <= 0)."""
     fields = _matrices(fields)
@@ -56,24 +53,9 @@ def clip(normalised: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
     if not 0 <= threshold < 1:
         raise ValueError(f"the threshold must lie in [0, 1), got {threshold}: at 1 nothing is left, below 0 everything")
     normalised = np.asarray(normalised)
-    _finite(normalised, "normalised fields")
+    if np.isnan(normalised).any():
+        raise ValueError(f"the normalised fields hold {np.isnan(normalised).sum()} values that are NaN")
     return normalised > threshold
-
-
-def recognised(fields: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
-    """Labels on the diagonal of each node's clipped matrix, B_n[i, i] = 1: (nodes, K, K) -> (nodes, K) bool."""
-    return np.einsum("nii->ni", clip(normalise(fields), threshold))
-
-
-def normalised_diagonal(class_means: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """S_n[i, i] of every node, (nodes, K), from class means and weights (K, nodes) without forming any K x K matrix.
-
-    The largest element of an outer product is a product of the factors' extremes.
-    """
-    m, w = np.asarray(class_means), np.asarray(weight)
-    largest = np.max([x * y for x in (m.max(0), m.min(0)) for y in (w.max(0), w.min(0))], axis=0)[:, None]
-    diagonal = (m * w).T
-    return np.divide(diagonal, largest, out=np.zeros_like(diagonal), where=largest > 0)
 
 
 def find_clusters(clipped: np.ndarray) -> list[list[int]]:
@@ -92,43 +74,137 @@ def find_clusters(clipped: np.ndarray) -> list[list[int]]:
 def cluster_index(clipped: np.ndarray, order: Sequence[int] | None = None) -> np.ndarray:
     """Which cluster each label is in, for many nodes at once: (nodes, K, K) bool -> (nodes, K) int, -1 for none.
 
-    `order` is the order in which labels are tried (default 0, 1, ...). Clusters count from 0 in the order found. All
-    nodes take their k-th step together, so that the loop is as long as the fullest diagonal, not as the nodes are many.
+    `order` is the order in which labels are tried (default 0, 1, ...). Clusters count from 0 in the order found. That a
+    label joins the first of the clusters that it can join is the greedy search, all clusters at once.
     """
     clipped = np.asarray(clipped)
-    if clipped.dtype != bool or clipped.ndim != 3 or clipped.shape[1] != clipped.shape[2]:
+    if clipped.dtype != bool or clipped.ndim != 3 or clipped.shape[1] != clipped.shape[2] or not clipped.size:
         raise ValueError(f"clipped matrices must be bool (nodes, K, K), got {clipped.dtype} {clipped.shape}")
     nodes, K, _ = clipped.shape
-    order = np.arange(K) if order is None else np.asarray(order)
-    if not np.array_equal(np.sort(order), np.arange(K)):
-        raise ValueError(f"the order must name each label 0 to {K - 1} once, got {order}")
-    mutual = (clipped & clipped.transpose(0, 2, 1))[:, order][:, :, order]
-    left = np.einsum("nii->ni", mutual).copy()
     index = np.full((nodes, K), -1)
-    count = np.zeros(nodes, dtype=int)
-    candidates = left.copy()  # labels that may still join the cluster being built
-    while (active := np.flatnonzero(left.any(1))).size:
-        closed = active[~candidates[active].any(1)]  # the cluster is complete: open the next
-        count[closed] += 1
-        candidates[closed] = left[closed]
-        label = candidates[active].argmax(1)
-        index[active, label] = count[active]
-        left[active, label] = False
-        candidates[active] &= mutual[active, label]
-        candidates[active, label] = False
-    found = np.empty_like(index)
-    found[:, order] = index
-    return found
+    for label in _order(order, K):
+        n = np.flatnonzero(clipped[:, label, label])
+        apart = ~(clipped[n, label] & clipped[n, :, label])
+        closed = np.zeros((len(n), K + 1), bool)  # clusters with a label that this one must stay apart from; last: none
+        np.put_along_axis(closed, np.where(apart, index[n], -1), True, axis=1)
+        index[n, label] = closed.argmin(1)
+    return index
+
+
+def cluster_sizes(index: np.ndarray) -> np.ndarray:
+    """How many labels the cluster of each label has, 0 for a label in none; index and sizes: (nodes, K)."""
+    nodes, K = index.shape
+    slot = index + 1 + (K + 1) * np.arange(nodes)[:, None]
+    return np.bincount(slot.ravel())[slot] * (index >= 0)
 
 
 def permutation(index: np.ndarray) -> np.ndarray:
     """Order of labels (K,) with the clusters of one node's `index` (K,) first, the largest at the top; for display."""
-    size = np.array([(index == c).sum() if c >= 0 else 0 for c in index])
-    return np.lexsort((np.arange(len(index)), index, -size))
+    return np.lexsort((np.arange(len(index)), index, -cluster_sizes(index[None])[0]))
 
 
-def site_statistics(fields: np.ndarray, threshold: float = THRESHOLD) -> dict[str, float]:
-    """Clusters, noise and signal-to-noise ratio of the nodes of one site; fields: (nodes, K, K).
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """The nodes of a site by class means and weights, (K, nodes) each; `nodes[[3, 5]]` is two of them.
+
+    A field is an outer product, V[i, j] = m[i] w[j], and rounding keeps order: x <= y implies x w <= y w (w >= 0) and
+    x / max V <= y / max V as computed. So the ones of a column are the labels with the largest m (where w[j] < 0 the
+    smallest), and labels are a cluster if and only if all their m and w have one sign and the smallest |m| times the
+    smallest |w| is a one. All decisions are about numbers that the matrix holds, computed as there: ties fall alike.
+
+    Filters at a read-out with a weight for each position, (K, filters, positions) each, have no such fields; of these
+    the matrices are formed, a few at a time. Raises ValueError for other or empty shapes and values not finite.
+    """
+
+    class_means: np.ndarray
+    weight: np.ndarray
+
+    def __post_init__(self):
+        pair = _pair(self.class_means, self.weight, "(K, nodes)", "(K, filters, positions)")
+        for name, values in zip(("class_means", "weight"), pair, strict=True):
+            object.__setattr__(self, name, values[..., 0] if values.shape[2:] == (1,) else values)
+
+    def __len__(self) -> int:
+        return self.weight.shape[1]
+
+    def __getitem__(self, chosen) -> "Nodes":
+        return type(self)(self.class_means[:, chosen], self.weight[:, chosen])
+
+    @property
+    def outer(self) -> bool:
+        """Whether the fields are outer products."""
+        return self.weight.ndim == 2
+
+    def fields(self) -> np.ndarray:
+        """V_n of every node, (nodes, K, K)."""
+        return (node_fields if self.outer else filter_fields)(self.class_means, self.weight)
+
+
+Fields = np.ndarray | Nodes  # matrices (nodes, K, K), or what they follow from
+
+
+@np.errstate(over="ignore")
+def normalised_diagonal(class_means: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """S_n[i, i] of every node, (nodes, K), from class means and weights (K, nodes)."""
+    m, w = _pair(class_means, weight, "(K, nodes)")
+    return (m * w).T / _largest(m, w)
+
+
+def recognised(fields: Fields, threshold: float = THRESHOLD) -> np.ndarray:
+    """Labels on the diagonal of each node's clipped matrix, B_n[i, i] = 1: (nodes, K) bool."""
+    if isinstance(fields, Nodes) and fields.outer:
+        return clip(normalised_diagonal(fields.class_means, fields.weight), threshold)
+    return np.concatenate([np.einsum("nii->ni", clip(normalise(part), threshold)) for part in _parts(fields)])
+
+
+def clusters(
+    fields: Fields, threshold: float = THRESHOLD, order: Sequence[int] | None = None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Ones in each column of the clipped matrices, and `cluster_index`, both (nodes, K), for some nodes at a time."""
+    for part in _parts(fields):
+        if isinstance(part, Nodes):
+            yield _of_outer_products(part, threshold, order)
+        else:
+            clipped = clip(normalise(part), threshold)
+            yield clipped.sum(1), cluster_index(clipped, order)
+
+
+@np.errstate(over="ignore")
+def _of_outer_products(part: Nodes, threshold: float, order: Sequence[int] | None) -> tuple[np.ndarray, np.ndarray]:
+    m, w = (np.ascontiguousarray(values.T) for values in (part.class_means, part.weight))
+    (nodes, K), largest = m.shape, _largest(m.T, w.T)
+    left, order = clip(m * w / largest, threshold), _order(order, K)
+
+    ranked = np.sort(m, axis=1)
+    ranked = np.concatenate([ranked[:, ::-1], ranked], axis=1)  # best label first: where w > 0, and where w < 0
+    start = 2 * K * np.arange(nodes)[:, None] + K * (w < 0) - 1
+    ones = np.zeros((nodes, K), int)
+    for step in 2 ** np.arange(K.bit_length())[::-1]:
+        tried = np.minimum(ones + step, K)  # is the label of this rank, from 1 for the best to K, a one?
+        ones = np.where(ranked.take(start + tried) * w / largest > threshold, tried, ones)
+
+    many = left.sum(1)
+    queue = order[np.argsort(~left[:, order], axis=1, kind="stable")[:, : many.max()]]
+    index, opened = np.full((nodes, K), -1), 1
+    low_m, low_w = np.full((2, *queue.shape), np.inf, m.dtype)  # smallest |m| and |w| of each cluster
+    sign = np.zeros(queue.shape, m.dtype)  # of a cluster's m and w; 0 before it is opened
+    for step in range(queue.shape[1]):  # as in `cluster_index`; all nodes take their next label together
+        n = np.flatnonzero(many > step)
+        label = queue[n, step]
+        s = np.sign(m[n, label])
+        least_m = np.minimum(low_m[n, :opened], abs(m[n, label])[:, None])
+        least_w = np.minimum(low_w[n, :opened], abs(w[n, label])[:, None])
+        fits = (least_m * least_w / largest[n] > threshold) & (sign[n, :opened] * s[:, None] >= 0)
+        c, here = fits.argmax(1), np.arange(len(n))
+        low_m[n, c], low_w[n, c], sign[n, c], index[n, label] = least_m[here, c], least_w[here, c], s, c
+        opened = max(opened, c.max() + 2)
+    return ones, index
+
+
+def site_statistics(
+    fields: Fields, threshold: float = THRESHOLD, order: Sequence[int] | None = None
+) -> dict[str, float]:
+    """Clusters, noise and signal-to-noise ratio of the nodes of one site; `order` as of `cluster_index`.
 
     clusters_per_node  N_c, mean number of clusters of a node
     cluster_size       C_s, mean size over all clusters
@@ -140,22 +216,29 @@ def site_statistics(fields: np.ndarray, threshold: float = THRESHOLD) -> dict[st
     The means are over nodes with at least one cluster; the same with the other nodes as zeros end in `_all`. Undefined
     means are NaN, an SNR without noise is infinite.
     """
-    clipped = clip(normalise(fields), threshold)
-    return statistics(clipped, cluster_index(clipped))
+    return _statistics(clusters(fields, threshold, order))
 
 
 def statistics(clipped: np.ndarray, index: np.ndarray) -> dict[str, float]:
-    """`site_statistics` of clipped matrices (nodes, K, K) and their clusters (nodes, K)."""
-    nodes, K, _ = clipped.shape
-    columns = _column_noise(clipped, index)
-    per_node = _of_nodes(columns, index)
-    clusters, inside = per_node["clusters_per_node"], index >= 0
-    some = clusters > 0
-    signal, noise = inside.sum(0), columns.sum(0) / max(K - 1, 1)
-    result = {"nodes": nodes, "silent_nodes": int((~clipped.any((1, 2))).sum()), "nodes_with_clusters": int(some.sum())}
-    result |= {name: _mean(values[some]) for name, values in per_node.items()}
-    result |= {"cluster_size": inside.sum() / clusters.sum() if clusters.sum() else np.nan}
-    result |= {f"{name}_all": _mean(values * some) for name, values in per_node.items()}
+    """`site_statistics` of clipped matrices (nodes, K, K), or the ones of their columns (nodes, K), and clusters."""
+    return _statistics([(clipped, index)])
+
+
+def _statistics(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+    found, silent, signal, noise = [], 0, 0, 0
+    for clipped, index in parts:
+        outside = column_noise(clipped, index)
+        found.append(_of_nodes(outside, index))
+        silent += int((~clipped.reshape(len(clipped), -1).any(1)).sum())
+        signal, noise = signal + (index >= 0).sum(0), noise + outside.sum(0)
+    noise = noise / max(len(noise) - 1, 1)
+    per_node = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    count = per_node["clusters_per_node"]
+    some = count > 0
+    result = {"nodes": len(some), "silent_nodes": silent, "nodes_with_clusters": int(some.sum())}
+    result |= {name: float(values[some].mean()) if some.any() else np.nan for name, values in per_node.items()}
+    result |= {"cluster_size": signal.sum() / count.sum() if some.any() else np.nan}
+    result |= {f"{name}_all": (values * some).mean() for name, values in per_node.items()}
     result["snr"] = signal.mean() / noise.mean() if noise.any() else (np.inf if signal.any() else np.nan)
     return {name: value if isinstance(value, int) else float(value) for name, value in result.items()}
 
@@ -165,50 +248,84 @@ def node_statistics(clipped: np.ndarray, index: np.ndarray) -> dict[str, np.ndar
 
     All ones of a node without clusters are noise; `statistics` leaves such nodes out, or counts them as zeros.
     """
-    return _of_nodes(_column_noise(clipped, index), index)
+    return _of_nodes(column_noise(clipped, index), index)
 
 
-def _column_noise(clipped: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Ones outside the cluster blocks in each column, (nodes, K)."""
-    blocks = (index[:, :, None] == index[:, None, :]) & (index >= 0)[:, :, None]
-    return (clipped & ~blocks).sum(1)
-
-
-def _of_nodes(column_noise: np.ndarray, index: np.ndarray) -> dict[str, np.ndarray]:
+def _of_nodes(noise: np.ndarray, index: np.ndarray) -> dict[str, np.ndarray]:
     inside = index >= 0
     return {
         "clusters_per_node": index.max(1) + 1,
-        "noise": column_noise.sum(1),
-        "internal_noise": (column_noise * inside).sum(1),
-        "external_noise": (column_noise * ~inside).sum(1),
+        "noise": noise.sum(1),
+        "internal_noise": (noise * inside).sum(1),
+        "external_noise": (noise * ~inside).sum(1),
     }
 
 
-def summarise(site_fields: Mapping[str, np.ndarray], threshold: float = THRESHOLD) -> list[dict]:
-    """One row of `site_statistics` a site, with its name, encoder and place."""
-    rows = []
-    for site, fields in site_fields.items():
-        encoder, place = site.split(".")
-        rows.append({"site": site, "encoder": int(encoder), "place": place, **site_statistics(fields, threshold)})
-    return rows
+def column_noise(clipped: np.ndarray, index: np.ndarray) -> np.ndarray:
+    """Ones outside the cluster blocks, which are all ones, in each column: (nodes, K); arguments as of `statistics`."""
+    return (clipped.sum(1) if clipped.ndim == 3 else clipped) - cluster_sizes(index)
 
 
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if values.size else np.nan
+def relabelled_snr(nodes: Nodes, threshold: float = THRESHOLD, repeats: int = RELABELLINGS, seed: int = 0) -> float:
+    """Control: SNR of a site whose probe's outputs are given new names at random; mean over `repeats` namings.
+
+    V'_n[i, j] = m_n[i] W_pi(j)n: each node keeps its class means and its weights, only the link between them is cut,
+    the same way for all nodes.
+    """
+    random = np.random.default_rng(seed)
+    renamed = (nodes.weight[random.permutation(len(nodes.weight))] for _ in range(repeats))
+    return float(np.mean([site_statistics(Nodes(nodes.class_means, w), threshold)["snr"] for w in renamed]))
+
+
+def _parts(fields: Fields) -> Iterator[Fields]:
+    """Some nodes at a time, so that memory is bounded: `Nodes` where fields are outer products, else matrices."""
+    if not isinstance(fields, Nodes) and (fields := _matrices(fields)).ndim != 3:
+        raise ValueError(f"fields must be (nodes, K, K), got {fields.shape}")
+    outer = isinstance(fields, Nodes) and fields.outer
+    K = len(fields.weight) if isinstance(fields, Nodes) else fields.shape[2]
+    size = max(1, PART // (16 * K if outer else K * K))  # without matrices, several arrays (nodes, K) are at work
+    for start in range(0, len(fields), size):
+        part = fields[start : start + size]
+        yield part.fields() if isinstance(part, Nodes) and not outer else part
+
+
+@np.errstate(over="ignore")
+def _largest(m: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """max V_n (nodes, 1) from m and w (K, nodes), a product of extremes; inf for a silent node, so that S_n <= 0."""
+    extremes = [x * y for x in (m.max(0), m.min(0)) for y in (w.max(0), w.min(0))]
+    _finite(extremes, "fields")
+    largest = np.max(extremes, axis=0)[:, None]
+    return np.where(largest > 0, largest, np.inf)
+
+
+def _order(order: Sequence[int] | None, K: int) -> np.ndarray:
+    order = np.arange(K) if order is None else np.asarray(order)
+    if not np.array_equal(np.sort(order), np.arange(K)):
+        raise ValueError(f"the order must name each label 0 to {K - 1} once, got {order}")
+    return order
+
+
+def _pair(class_means: np.ndarray, weight: np.ndarray, *shapes: str) -> tuple[np.ndarray, np.ndarray]:
+    pair = np.asarray(class_means), np.asarray(weight)
+    if pair[0].shape != pair[1].shape or pair[0].ndim not in [s.count(",") + 1 for s in shapes] or not pair[0].size:
+        raise ValueError(
+            f"class means and weights, not empty, must both be {' or '.join(shapes)}, got {pair[0].shape} and"
+            f" {pair[1].shape}"
+        )
+    _finite(pair[0], "class means")
+    _finite(pair[1], "weights")
+    dtype = np.result_type(*pair)
+    return tuple(values.astype(dtype if dtype.kind == "f" else float, copy=False) for values in pair)
 
 
 def _matrices(fields: np.ndarray) -> np.ndarray:
     fields = np.asarray(fields)
-    if fields.ndim < 2 or fields.shape[-1] != fields.shape[-2]:
-        raise ValueError(f"fields must be (..., K, K), got {fields.shape}")
-    if not np.issubdtype(fields.dtype, np.floating):
-        fields = fields.astype(float)
+    if fields.ndim < 2 or fields.shape[-1] != fields.shape[-2] or not fields.size:
+        raise ValueError(f"fields must be (..., K, K), not empty, got {fields.shape}")
     _finite(fields, "fields")
-    return fields
+    return fields if fields.dtype.kind == "f" else fields.astype(float)
 
 
 def _finite(values: np.ndarray, what: str):
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"the {what} hold {np.size(values) - np.isfinite(values).sum()} values that are NaN or infinite"
-        )
+    if wrong := np.size(values) - np.isfinite(values).sum():
+        raise ValueError(f"the {what} hold {wrong} values that are NaN or infinite")

@@ -1,4 +1,6 @@
-"""What the charts and the node explorers ask a run for, from any measurable network, kept in memory."""
+"""Measures of one network: what charts and explorers ask for, from class means and weights wherever they are kept."""
+
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -7,12 +9,40 @@ from torch import nn
 from lib import measure, snp
 from lib.data import ImageSet
 from lib.recipes import ProbeRecipe
-from lib.sited import Sited
+from lib.sites import parse
 from lib.system.errors import unknown
 from lib.training.probes import train_probes
 
 
-class Study(Sited):
+class Measures:
+    """Base of what has `sites`, `class_means(site, split, silencing)` and `weight(site)`, both (K, nodes)."""
+
+    sites: list[str]
+
+    def nodes(self, site: str, split: str = "test", silencing: str = "readout") -> snp.Nodes:
+        """The nodes of a site; every measure takes them in place of their fields, and needs K times less memory."""
+        return snp.Nodes(self.class_means(site, split, silencing), self.weight(site))
+
+    def fields(self, site: str, split: str = "test", silencing: str = "readout") -> np.ndarray:
+        """V_n of every node of a site, (nodes, K, K)."""
+        return self.nodes(site, split, silencing).fields()
+
+    def statistics(
+        self, threshold: float = snp.THRESHOLD, silencing: str = "readout", sites: Iterable[str] | None = None
+    ) -> pd.DataFrame:
+        """`snp.site_statistics` of some sites (default: all) on test images, one row each, with encoder and place."""
+        found = {site: self.nodes(site, "test", silencing) for site in sites or self.sites}
+        return pd.DataFrame(
+            {"site": site, **parse(site)._asdict(), **snp.site_statistics(nodes, threshold)}
+            for site, nodes in found.items()
+        )
+
+    def _check_site(self, site: str):
+        if site not in self.sites:
+            raise unknown("site", site, self.sites)
+
+
+class Study(Measures):
     """Trains a probe at each site on one image set and measures class means on another; nothing is stored.
 
     network: a `lib.cct.CCT`, a `lib.adapt.Adapted` or whatever else has `sites`, `site` and `width`. Training probes
@@ -52,6 +82,9 @@ class Study(Sited):
         self._check_site(site)
         return self.measured().accuracy(site)
 
-    def statistics(self, threshold: float = snp.THRESHOLD, silencing: str = "readout") -> pd.DataFrame:
-        """`snp.site_statistics` of every site and the accuracy of its probe, one row each."""
-        return super().statistics(threshold, silencing).assign(accuracy=[self.accuracy(s) for s in self.sites])
+    def statistics(
+        self, threshold: float = snp.THRESHOLD, silencing: str = "readout", sites: Iterable[str] | None = None
+    ) -> pd.DataFrame:
+        """As `Measures.statistics`, with the accuracy of each site's probe."""
+        table = super().statistics(threshold, silencing, sites)
+        return table.assign(accuracy=table["site"].map(self.accuracy))

@@ -6,11 +6,14 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from lib import cct
 from lib.data import ImageSet
 
 torch.set_num_threads(1)
+settings.register_profile("modus", deadline=None)  # a busy machine makes no test wrong
+settings.load_profile("modus")
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from datetime import UTC, datetime
 
 import numpy as np
@@ -11,18 +12,13 @@ import torch
 from PIL import Image
 
 from conftest import tiny_config, tiny_images
-from lib import cct, charts, data, heads, snp
-from lib.charts import heads as head_charts
-from lib.charts import layers as layer_charts
-from lib.charts import pruning as pruning_charts
-from lib.explorers import heads as explore_heads
-from lib.explorers import image as explore_image
-from lib.explorers import nodes as explore
+from lib import cct, charts, data, explorers, heads, snp
 from lib.probes import Probe
 from lib.runs.definition import Definition
+from lib.study import Measures
 
 
-class FewNodes:
+class FewNodes(Measures):
     """What an explorer asks a run for, from random numbers: 2 sites, 3 nodes, 6 labels."""
 
     name = "few"
@@ -35,9 +31,6 @@ class FewNodes:
     def weight(self, site):
         return self.class_means(site) + 0.1 * np.random.default_rng(5).normal(size=(6, 3))
 
-    def fields(self, site, split="test", silencing="readout"):
-        return snp.node_fields(self.class_means(site, split, silencing), self.weight(site))
-
 
 def test_every_chart_is_valid_and_says_what_it_shows():
     table = pd.DataFrame({"encoder": [1, 2], "place": ["ff", "ff"], "snr": [1.0, 2.0]})
@@ -46,14 +39,14 @@ def test_every_chart_is_valid_and_says_what_it_shows():
     field = FewNodes().fields("1.ff")[0]
     curve = pd.DataFrame({"epoch": [1], "loss": [2.0], "train_accuracy": [0.5]})
     made = [
-        charts.along_encoders(table, "snr", "SNR"),
-        charts.with_control(control, "snr", "SNR"),
-        charts.by_threshold(table.assign(threshold=0.3), "snr", "SNR"),
-        charts.node_steps(field, list("abcdef")),
-        charts.training(curve),
-        layer_charts.beside_control(layers.assign(control=1.0)),
-        layer_charts.along_layers(layers, "snr", "SNR"),
-        layer_charts.snr_by_accuracy(layers.assign(accuracy=0.5)),
+        charts.layers.along_encoders(table, "snr", "SNR"),
+        charts.layers.with_control(control, "snr", "SNR"),
+        charts.layers.by_threshold(table.assign(threshold=0.3), "snr", "SNR"),
+        charts.nodes.node_steps(field, list("abcdef")),
+        charts.layers.training(curve),
+        charts.layers.beside_control(layers.assign(control=1.0)),
+        charts.layers.along_layers(layers, "snr", "SNR"),
+        charts.layers.snr_by_accuracy(layers.assign(accuracy=0.5)),
     ]
     for chart in made:
         content = chart.to_dict()
@@ -61,7 +54,7 @@ def test_every_chart_is_valid_and_says_what_it_shows():
 
 
 def test_a_matrix_reaches_the_page_as_one_row_a_label():
-    chart = charts.matrix(np.arange(4.0).reshape(2, 2), ["a", "b"], "field").to_dict()
+    chart = charts.nodes.matrix(np.arange(4.0).reshape(2, 2), ["a", "b"], "field").to_dict()
     rows = chart["datasets"][chart["data"]["name"]]
     assert [r["v"] for r in rows] == [[0, 1], [2, 3]] and [r["true"] for r in rows] == ["a", "b"]
 
@@ -72,12 +65,12 @@ STRANGE = ["it's", '"', "\\", "<unk>", "<!--<script>", "</script>", "<img src=x 
 @pytest.mark.parametrize("labels", [STRANGE, list(np.array(STRANGE)), list(range(9))])
 def test_charts_take_any_label(labels):
     K, names = len(labels), [str(name) for name in labels]
-    matrix = charts.matrix(np.eye(K), labels, "t").to_dict()
+    matrix = charts.nodes.matrix(np.eye(K), labels, "t").to_dict()
     expression = next(t["calculate"] for t in matrix["transform"] if "calculate" in t)
     assert json.loads(expression.removesuffix("[datum.j - 1]")) == names
-    clipped = charts.clipped_matrix(np.eye(K), np.arange(K), labels, "t").to_dict()
-    mapped = head_charts.head_map(np.ones((2, K)), labels, "t").to_dict()
-    shared = head_charts.partition({"one": np.arange(K) % 2}, labels).to_dict()
+    clipped = charts.nodes.clipped_matrix(np.eye(K), np.arange(K), labels, "t").to_dict()
+    mapped = charts.heads.head_map(np.ones((2, K)), labels, "t").to_dict()
+    shared = charts.heads.partition({"one": np.arange(K) % 2}, labels).to_dict()
     for chart, column in ((matrix, "true"), (clipped, "true"), (mapped, "name"), (shared, "name")):
         rows = chart["datasets"][chart["data"]["name"]]
         assert {r[column] for r in rows} == set(names)
@@ -85,7 +78,7 @@ def test_charts_take_any_label(labels):
 
 def test_the_live_explorer_follows_its_controls():
     run = FewNodes()
-    explorer = explore.NodeExplorer(run)
+    explorer = explorers.NodeExplorer(run)
     explorer.site.value, explorer.node.value, explorer.threshold.value = "1.mha", 2, 0.5
     expected = snp.find_clusters(snp.clip(snp.normalise(run.fields("1.mha")[2]), 0.5))
     assert explorer.clusters == [[run.label_names[i] for i in c] for c in expected]
@@ -97,9 +90,10 @@ def test_the_live_explorer_follows_its_controls():
 
 def test_the_live_explorer_counts_noise_of_nodes_with_and_without_clusters():
     run = FewNodes()
-    run.fields = lambda *_: np.stack([np.eye(6), np.eye(6)[::-1] + 0.2 * np.eye(6), -np.eye(6)])
-    explorer = explore.NodeExplorer(run)
-    for node, clusters, noise in ((0, 6, 0), (1, 0, 6), (2, 0, 0)):
+    one, other = np.eye(6)[0], np.eye(6)[1]
+    run.class_means, run.weight = lambda *_: np.stack([one, one, -one], 1), lambda _: np.stack([one, other, one], 1)
+    explorer = explorers.NodeExplorer(run)
+    for node, clusters, noise in ((0, 1, 0), (1, 0, 1), (2, 0, 0)):
         explorer.node.value = node
         assert (len(explorer.clusters), explorer.statistics["noise"]) == (clusters, noise)
         assert explorer.statistics["clusters_per_node"] == clusters
@@ -107,14 +101,61 @@ def test_the_live_explorer_counts_noise_of_nodes_with_and_without_clusters():
         assert ("silent" in explorer.words.value) == (node == 2)
 
 
+def test_the_live_explorer_shows_other_orders_of_the_clustering():
+    run = FewNodes()
+    run.class_means, run.weight = (
+        lambda *_, v=v: np.array([v] * 3).T for v in ([1, 0.5, 0.8, 0, 0, 0], [0.5, 1, 0.8, 0, 0, 0])
+    )
+    explorer = explorers.NodeExplorer(run)
+    explorer.threshold.value = 0.35
+
+    def drawn() -> str:
+        return re.sub("altair-viz-[0-9a-f]{32}", "", str(explorer.picture.outputs))
+
+    before, picture = explorer.clusters, drawn()
+    explorer.order.value = 1
+    assert explorer.clusters == before == [["a", "c"], ["b"]] and drawn() == picture
+    explorer.order.value = 4
+    assert explorer.clusters == [["b", "c"], ["a"]] and drawn() != picture
+
+
+def test_the_live_explorer_recomputes_one_node_and_draws_what_can_be_seen():
+    run, random = FewNodes(), np.random.default_rng(0)
+    run.label_names = [f"label {i}" for i in range(400)]
+    run.class_means, run.weight = (lambda *_, v=v: v for v in random.normal(size=(2, 400, 3)))
+    run.fields = None  # nothing asks for the fields of the whole site
+    explorer = explorers.NodeExplorer(run)
+    expected = snp.find_clusters(snp.clip(snp.normalise(run.nodes("1.ff").fields()[0])))
+    assert explorer.clusters == [[run.label_names[i] for i in c] for c in expected]
+    text = json.dumps(explorer.picture.outputs)
+    assert "120 of 400 labels" in text and len(text) < 2e6
+
+
+def test_as_many_heads_as_a_vit_has_get_a_colour_each():
+    joined = pd.DataFrame({"encoder": 1, "head": range(1, 17), "nodes": 1, "accuracy": 0.1, "expert_accuracy": 0.2})
+    made = [
+        charts.heads.cooperation(joined.assign(random_group=0.1), 1),
+        charts.heads.partition({"one": np.arange(16), "two": np.arange(16)[::-1]}, list("abcdefghijklmnop")),
+        charts.heads.head_map(np.eye(16, dtype=int), list("abcdefghijklmnop"), "map"),
+    ]
+    for chart in made[:2]:
+        scale = chart.to_dict()["spec"]["layer"][0] if "spec" in chart.to_dict() else chart.to_dict()
+        colours = scale["encoding"]["color"]["scale"]["range"]
+        assert len(set(colours)) == 16
+    assert made[2].to_dict()["height"] == 26 * 16
+    assert charts.base.colours(4) == charts.base.COLOURS[:4]
+
+
 def test_the_page_gets_class_means_and_weights_of_every_node():
     run = FewNodes()
-    html = explore.page(run).data
+    html = explorers.node_page(run).data
     start = html.index('{"labels"')
     content = json.loads(html[start : html.index("})</script>") + 1])
     assert list(content["sites"]) == list(run.sites)
     for values, packed in zip((run.class_means("1.ff"), run.weight("1.ff")), content["sites"]["1.ff"], strict=True):
-        np.testing.assert_allclose(explore.unpacked(packed), values, rtol=1e-3, atol=1e-4 * np.abs(values).max())
+        np.testing.assert_allclose(
+            explorers.nodes.unpacked(packed), values, rtol=1e-3, atol=1e-4 * np.abs(values).max()
+        )
 
 
 def test_explorers_in_a_page_take_any_label_and_do_not_disturb_each_other(browser):
@@ -125,7 +166,7 @@ def test_explorers_in_a_page_take_any_label_and_do_not_disturb_each_other(browse
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.on("dialog", lambda dialog: wrong.append(dialog.message) or dialog.dismiss())
     page.goto("data:text/html,")
-    page.set_content("".join(explore.page(r).data for r in (run, run, other)))
+    page.set_content("".join(explorers.node_page(r).data for r in (run, run, other)))
     roots = page.locator(".node-explorer")
     ids = roots.evaluate_all("all => all.map(root => root.id)")
     assert ids == ['node-explorer-"a b:ü', 'node-explorer-"a b:ü-2', "node-explorer-few"]
@@ -140,7 +181,7 @@ def test_explorers_in_a_page_take_any_label_and_do_not_disturb_each_other(browse
 def test_live_explorers_show_any_label_as_text():
     run, images = WithNetwork(), tiny_images(split="test")
     run.label_names = STRANGE[3:8]
-    live = explore.NodeExplorer(run), explore_heads.HeadExplorer(run, images), explore_image.ImageExplorer(run, images)
+    live = explorers.NodeExplorer(run), explorers.HeadExplorer(run, images), explorers.ImageExplorer(run, images)
     for explorer in live:
         for i in range(5):
             (explorer.label if hasattr(explorer, "label") else explorer.node).value = i
@@ -176,7 +217,7 @@ class WithNetwork(FewNodes):
 
 def test_the_image_explorer_shows_what_each_node_adds():
     run, images = WithNetwork(), tiny_images(split="test")
-    explorer = explore_image.ImageExplorer(run, images)
+    explorer = explorers.ImageExplorer(run, images)
     explorer.site.value, explorer.image.value = "1.ff", 7
     x = data.normalise(images.images[7:8], images.mean, images.std)
     fields = run.probe("1.ff")(run.network().activations(x, ["1.ff"])["1.ff"]).detach().numpy()[0]
@@ -199,18 +240,18 @@ def test_the_image_explorer_shows_what_each_node_adds():
 
 def test_the_live_head_explorer_follows_its_controls():
     run, images = WithNetwork(), tiny_images(split="test")
-    explorer = explore_heads.HeadExplorer(run, images)
+    explorer = explorers.HeadExplorer(run, images)
     explorer.encoder.value, explorer.threshold.value, explorer.head.value, explorer.label.value = 1, 0.5, 2, 3
     assert np.array_equal(explorer.counts, heads.diagonal_counts(run.fields("1.mha"), 2, 0.5))
     assert explorer.attention.shape == (4, 4) and explorer.attention.sum() == pytest.approx(1, abs=1e-4)
     assert len(explorer.picture.outputs) == 2
-    assert explore_heads.HeadExplorer(run).attention is None
+    assert explorers.HeadExplorer(run).attention is None
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.05, 0.3, 0.55, 0.95])
 def test_the_page_decides_on_thresholds_as_the_library_does(threshold):
     run = WithNetwork()
-    packed = explore_heads.diagonal(run, "1.mha")
+    packed = explorers.heads.diagonal(run, "1.mha")
     assert np.array_equal(packed > round(200 * threshold), snp.recognised(run.fields("1.mha"), threshold))
 
 
@@ -225,16 +266,16 @@ def test_charts_of_pruning_and_heads_are_valid():
     names += ["rotated_mean", "mixed_mean", "damage_rho", "damage_low", "damage_high", "damage_p"]
     encoders = pd.DataFrame({"encoder": [1, 2], **{name: [0.1, 0.2] for name in names}})
     made = [
-        pruning_charts.accuracy_by_kept(pruned, 0.4),
-        pruning_charts.accuracy_by_kept(pruned.assign(regime="none"), 0.4, "regime"),
-        pruning_charts.gain_over_control(gains, "reading", "reading"),
-        pruning_charts.by_label(pd.DataFrame({"name": ["a"], "dense": [0.5], "pruned": [0.4]})),
-        pruning_charts.latency(timed),
-        head_charts.head_map(np.array([[1, 0], [2, 0]]), ["a", "b"], "map"),
-        head_charts.against_chance(encoders),
-        head_charts.rotations(encoders),
-        head_charts.removal(encoders),
-        head_charts.cooperation(joined.assign(random_group=0.1), 1),
-        head_charts.partition({"one": np.array([0, 1]), "two": np.array([1, 1])}, ["a", "b"]),
+        charts.pruning.accuracy_by_kept(pruned, 0.4),
+        charts.pruning.accuracy_by_kept(pruned.assign(regime="none"), 0.4, "regime"),
+        charts.pruning.gain_over_control(gains, "reading", "reading"),
+        charts.pruning.by_label(pd.DataFrame({"name": ["a"], "dense": [0.5], "pruned": [0.4]})),
+        charts.pruning.latency(timed),
+        charts.heads.head_map(np.array([[1, 0], [2, 0]]), ["a", "b"], "map"),
+        charts.heads.against_chance(encoders),
+        charts.heads.rotations(encoders),
+        charts.heads.removal(encoders),
+        charts.heads.cooperation(joined.assign(random_group=0.1), 1),
+        charts.heads.partition({"one": np.array([0, 1]), "two": np.array([1, 1])}, ["a", "b"]),
     ]
     assert all(chart.to_dict()["description"] for chart in made)

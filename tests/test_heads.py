@@ -1,5 +1,7 @@
 """Heads: planted structure is found, its absence is not, and each control does what it says."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -74,9 +76,49 @@ def test_the_same_seed_gives_the_same_test():
     )
 
 
+def test_heads_may_differ_in_size():
+    fields, sizes = planted(np.repeat(np.arange(4), 3)), (8, 4, 12, 8)
+    counts = heads.diagonal_counts(fields, sizes)
+    edges = np.cumsum((0, *sizes))
+    expected = [snp.recognised(fields[a:b]).sum(0) for a, b in pairwise(edges)]
+    assert np.array_equal(counts, expected)
+    np.testing.assert_allclose(heads.head_fields(fields, sizes).sum(0), fields.sum(0))
+    assert [len(part) for part in heads.by_head(fields, sizes)] == list(sizes)
+    assert heads.permutation_test(fields, (8, 8, 8, 8)) == heads.permutation_test(fields, 4)
+    assert heads.permutation_test(fields, (16, 8, 8)).p < 0.01
+
+
+def test_a_large_head_is_no_expert_by_its_size():
+    found = heads.permutation_test(unstructured(), (40, 12, 12), permutations=300)
+    assert found.null_mean > 0.3 and found.p > 0.01
+
+
+def test_nodes_give_what_their_fields_give():
+    nodes = snp.Nodes(*np.random.default_rng(2).normal(size=(2, K, 48)))
+    for many in (12, 16, (20, 28)):
+        assert np.array_equal(heads.diagonal_counts(nodes, many), heads.diagonal_counts(nodes.fields(), many))
+        assert heads.permutation_test(nodes, many, permutations=50) == heads.permutation_test(
+            nodes.fields(), many, permutations=50
+        )
+
+
+def test_what_does_not_vary_or_is_undefined_is_never_significant():
+    same = heads.permutation_test(unstructured(16), 16, permutations=50)
+    assert np.isnan(same.z) and same.p == 1 and same.null_std == 0
+    undefined = heads.against(np.nan, np.arange(5.0))
+    assert np.isnan([undefined.z, undefined.p]).all()
+    assert np.isnan(heads.against(1.0, np.array([0.0, np.nan, 0.5])).p)
+    for few in (0, 1):
+        with pytest.raises(ValueError, match=f"at least 2 random assignments are needed .* got {few}"):
+            heads.permutation_test(unstructured(), 4, permutations=few)
+
+
 def test_impossible_heads_are_refused():
     with pytest.raises(ValueError, match="got 5 heads and 64 nodes"):
         heads.diagonal_counts(unstructured(), 5)
+    for sizes in ((12, 4, 8), (0, 64), ()):
+        with pytest.raises(ValueError, match="must be positive and add up to the 64 nodes"):
+            heads.diagonal_counts(unstructured(), sizes)
     with pytest.raises(ValueError, match="at least 2"):
         heads.polarisation(np.ones((1, 3)))
     with pytest.raises(ValueError, match="nothing to test"):
@@ -94,7 +136,7 @@ def test_the_strongest_labels_of_a_head_are_its_own():
     assert heads.strongest(counts, 1) == [[2], [], []]
 
 
-@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("groups", [1, 4, (1, 20, 11)])
 def test_a_rotation_keeps_the_field_of_each_group(groups):
     random = np.random.default_rng(0)
     means, weight = random.normal(size=(2, K, 32))
@@ -123,6 +165,15 @@ def test_damage_that_follows_the_experts_correlates_and_any_other_does_not():
     assert sum(o["low"] < 0 < o["high"] for o in others) >= 9
     assert abs(np.mean([o["rho"] for o in others])) < 0.1
     assert np.isnan(heads.rank_correlation(share, np.ones((4, 40)))["rho"])
+
+
+def test_labels_without_damage_are_left_out_of_the_correlation():
+    share, damage = np.random.default_rng(0).random((2, 4, 9))
+    damage[:, 0] = np.nan
+    known = heads.rank_correlation(share[:, 1:], damage[:, 1:], draws=20)
+    assert heads.rank_correlation(share, damage, draws=20) == known and np.isfinite(list(known.values())).all()
+    damage[:, :7] = np.nan
+    assert np.isnan(list(heads.rank_correlation(share, damage).values())).all()
 
 
 def test_the_last_of_a_growing_group_is_the_whole_group():

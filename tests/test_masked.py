@@ -1,6 +1,7 @@
 """Masked networks: removed weights stay removed, compacted networks compute the same, costs are those of the model."""
 
 import dataclasses
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from lib import cct
 from lib.data.augment.plan import Augmentation
 from lib.encoders import READOUT
 from lib.experiments import cost, masked, pruning, smaller
-from lib.recipes import PruningRecipe, ScratchRecipe, TrainingRecipe
+from lib.recipes import Method, PruningRecipe, ScratchRecipe, TrainingRecipe
 from lib.system import timing
 from lib.system.files import Journal
 
@@ -136,6 +137,10 @@ def test_the_cells_of_a_study_are_distinct_and_cover_every_regime():
     assert {c["regime"] for c in cells} == {"none", "readout", "retrained", "scratch"}
 
 
+def test_a_recipe_may_name_every_method():
+    assert ScratchRecipe((0.5,), pruning.METHODS).methods == pruning.METHODS == get_args(Method)
+
+
 def test_methods_of_a_study_keep_as_many_weights_in_each_layer(network, images):
     network = cct.CCT(tiny_config())
     site = dict.fromkeys(network.sites, 8) | {f"{e}.ff_hidden": 12 for e in (1, 2)} | {READOUT: 8}
@@ -164,3 +169,11 @@ def test_a_journal_goes_on_where_it_was_cut_off(tmp_path):
     last = Journal(path, "inputs")
     assert last[{"a": 2}] == [2] and last.seconds == pytest.approx(again.seconds, abs=0.01)
     assert {"a": 1} not in Journal(path, "other inputs")
+
+
+def test_operations_of_a_staged_training_are_the_mean_of_its_stages(network):
+    recipe = TrainingRecipe(epochs=4, warmup_epochs=0, token_stages=((1, 4), (2, 2)))
+    macs = [float(cost.cost(network, factor)["macs"].sum()) for factor in (4, 2, 1)]
+    assert macs[0] < macs[1] < macs[2]
+    assert cost.operations(network, recipe) == pytest.approx(6 * (macs[0] + 2 * macs[1] + macs[2]) / 4)
+    assert cost.operations(network) == pytest.approx(6 * macs[2])

@@ -1,27 +1,5 @@
-"""Altair charts of the book."""
+"""Altair charts of the book, by what they show: `charts.layers.along_encoders(table, "snr", "SNR")` and so on."""
 
-from lib.charts.nodes import (
-    along_encoders,
-    by_threshold,
-    clipped_matrix,
-    matrix,
-    named,
-    node_steps,
-    pixels,
-    speakers,
-    training,
-    with_control,
-)
+from lib.charts import base, heads, layers, nodes, pruning
 
-__all__ = [
-    "along_encoders",
-    "by_threshold",
-    "clipped_matrix",
-    "matrix",
-    "named",
-    "node_steps",
-    "pixels",
-    "speakers",
-    "training",
-    "with_control",
-]
+__all__ = ["base", "heads", "layers", "nodes", "pruning"]

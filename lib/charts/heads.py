@@ -4,7 +4,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.charts.nodes import COLOURS, NEUTRAL, NOISE, SIGNAL, described, named, pixels
+from lib.charts.base import NEUTRAL, NOISE, SIGNAL, colours, described, named, pixels
 from lib.heads import shares
 
 CONTROLS = {  # column prefix in the table "heads_encoders" -> what it is
@@ -99,7 +99,7 @@ def cooperation(table: pd.DataFrame, encoder: int) -> alt.Chart:
     x = alt.X("nodes:Q", title="nodes that speak")
     heads = base.mark_line(point=True).transform_filter("isValid(datum.value)").encode(
         x=x, y=alt.Y("value:Q", title="test accuracy", axis=alt.Axis(format="%")),
-        color=alt.Color("head:N", scale=alt.Scale(range=COLOURS)),
+        color=_by_head(part["head"].max()),
         tooltip=["head:N", "nodes:Q", alt.Tooltip("value:Q", format=".1%")],
     )  # fmt: skip
     anyone_line = base.mark_line(color=NEUTRAL, strokeDash=[4, 4]).transform_filter("isValid(datum.random_group)")
@@ -141,10 +141,16 @@ def partition(experts: dict[str, np.ndarray], names: list[str]) -> alt.Chart:
     chart = alt.Chart(pd.DataFrame(rows), width=520, height=26 * len(experts)).mark_rect().encode(
         x=alt.X("name:N", title="label", sort=order, axis=alt.Axis(labels=False, ticks=False)),
         y=alt.Y("run:N", title=None, sort=list(experts)),
-        color=alt.Color("head:N", title="expert", scale=alt.Scale(range=COLOURS)),
+        color=_by_head(max(row["head"] for row in rows), "expert"),
         tooltip=["run:N", "name:N", "head:N"],
     )  # fmt: skip
     return described(chart, "The head that tells each label best alone, one row a run")
+
+
+def _by_head(heads: int, title: str = "head") -> alt.Color:
+    """A colour for each head, 1 to `heads`, in a legend that stays as narrow as a panel."""
+    scale = alt.Scale(domain=list(range(1, int(heads) + 1)), range=colours(heads))
+    return alt.Color("head:N", title=title, scale=scale, legend=alt.Legend(columns=8))
 
 
 def attention(image: np.ndarray, received: np.ndarray) -> alt.Chart:

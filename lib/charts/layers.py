@@ -1,9 +1,74 @@
-"""Altair charts that set networks of different kinds side by side, layer by layer."""
+"""Charts along an axis: the epochs of a training, the encoders of a network, the layers of several, thresholds."""
 
 import altair as alt
 import pandas as pd
 
-from lib.charts.nodes import COLOURS, NEUTRAL, SIGNAL, described, lines, measured_and_control
+from lib.charts.base import COLOURS, NEUTRAL, PLACES, SIGNAL, described, lines, measured_and_control
+
+
+def training(curve: pd.DataFrame) -> alt.Chart:
+    """Loss and training accuracy by epoch; `curve` is a run's table "training"."""
+    base = alt.Chart(curve, width=220, height=200).encode(x=alt.X("epoch:Q", title="epoch"))
+    tooltip = [
+        alt.Tooltip("epoch:Q"),
+        alt.Tooltip("loss:Q", format=".3f"),
+        alt.Tooltip("train_accuracy:Q", format=".1%"),
+    ]
+    loss = base.mark_line(color=NEUTRAL, point=alt.OverlayMarkDef(color=NEUTRAL)).encode(
+        y=alt.Y("loss:Q", title="training loss"), tooltip=tooltip
+    )
+    accuracy = base.mark_line(color=SIGNAL, point=alt.OverlayMarkDef(color=SIGNAL)).encode(
+        y=alt.Y("train_accuracy:Q", title="training accuracy", axis=alt.Axis(format="%")), tooltip=tooltip
+    )
+    return described(loss | accuracy, "Training loss and accuracy of the network by epoch")
+
+
+def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = False, width: int = 360) -> alt.Chart:
+    """A quantity along the encoders, one line a place; `table` has the columns encoder, place and `value`.
+
+    Click a place in the legend to bring it out.
+    """
+    chosen = alt.selection_point(fields=["place"], bind="legend")
+    places = [p for p in PLACES if p in set(table["place"])]
+    colours = alt.Scale(domain=places, range=[PLACES[p] for p in places])
+    number = ".1%" if percent else ".3~f"
+    chart = (
+        alt.Chart(table[["encoder", "place", value]], width=width)
+        .mark_line(point=alt.OverlayMarkDef(size=60))
+        .encode(
+            x=alt.X("encoder:O", title="encoder", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y(
+                f"{value}:Q", title=title, axis=alt.Axis(format="%" if percent else "~s"), scale=alt.Scale(zero=False)
+            ),
+            color=alt.Color("place:N", title="place", scale=colours),
+            opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.15)),
+            tooltip=["encoder:O", "place:N", alt.Tooltip(f"{value}:Q", format=number, title=title)],
+        )
+        .add_params(chosen)
+    )
+    return described(chart, f"{title} along the encoders, one line a place in the encoder")
+
+
+def with_control(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
+    """A quantity along the encoders beside its control, one panel a place; columns encoder, place, `value`, control."""
+    chart = measured_and_control(table, value, title, "encoder", "place").properties(width=150)
+    chart = chart.facet(alt.Column("place:N", title=None, sort=list(PLACES)))
+    return described(chart, f"{title} along the encoders, measured and under the control")
+
+
+def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
+    """A quantity against the clipping threshold, one line an encoder; columns threshold, encoder and `value`."""
+    chart = (
+        alt.Chart(table[["threshold", "encoder", value]], width=240)
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("threshold:Q", title="clipping threshold"),
+            y=alt.Y(f"{value}:Q", title=title),
+            color=alt.Color("encoder:O", title="encoder", scale=alt.Scale(scheme="viridis")),
+            tooltip=["threshold:Q", "encoder:O", alt.Tooltip(f"{value}:Q", format=".3~f")],
+        )
+    )
+    return described(chart, f"{title} against the clipping threshold, one line an encoder")
 
 
 def beside_control(table: pd.DataFrame) -> alt.Chart:

@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from lib.charts.nodes import COLOURS, NEUTRAL, NOISE, SIGNAL, described
+from lib.charts.base import COLOURS, NEUTRAL, NOISE, SIGNAL, described
 
 METHODS = {  # method -> colour; the rule, its controls, and the criteria that look at weights
     "andc": SIGNAL,

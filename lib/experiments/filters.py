@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lib import adapt, controls, snp
+from lib import adapt, snp
 from lib.cnn import CNN
 from lib.data import ImageSet
 from lib.recipes import CNNRecipe, ProbeRecipe
@@ -24,23 +24,22 @@ def study(
     return Study(adapt.Adapted(network, sites, train), train, test, probes, seed)
 
 
-def filter_fields(study: Study, site: str, filters: int) -> np.ndarray:
-    """V_n of every filter of a block, (filters, K, K), at either read-out."""
-    shaped = (v.reshape(len(v), filters, -1) for v in (study.class_means(site), study.weight(site)))
-    return snp.filter_fields(*shaped)
+def nodes(study: Study, site: str, filters: int) -> snp.Nodes:
+    """The filters of a block, at either read-out."""
+    return snp.Nodes(*(v.reshape(len(v), filters, -1) for v in (study.class_means(site), study.weight(site))))
 
 
-def row(network: str, site: str, fields: np.ndarray, accuracy: float, relabelled: int = 5) -> dict:
+def row(network: str, site: str, nodes: snp.Nodes, accuracy: float, relabelled: int = snp.RELABELLINGS) -> dict:
     """One layer of a network: probe accuracy, SNR under shuffled labels ("control"), and `snp.site_statistics`."""
-    control = controls.relabelled_fields_snr(fields, relabelled).mean()
+    control = snp.relabelled_snr(nodes, repeats=relabelled)
     about = {"network": network, "layer": parse(site).encoder, "accuracy": accuracy, "control": control}
-    return about | snp.site_statistics(fields)
+    return about | snp.site_statistics(nodes)
 
 
-def rows(name: str, network: CNN, study: Study, relabelled: int = 5) -> list[dict]:
+def rows(name: str, network: CNN, study: Study, relabelled: int = snp.RELABELLINGS) -> list[dict]:
     """`row` for each block of a CNN."""
-    fields = {s: filter_fields(study, s, network.width(s)) for s in network.sites}
-    return [row(name, s, fields[s], study.accuracy(s), relabelled) for s in network.sites]
+    found = {s: nodes(study, s, network.width(s)) for s in network.sites}
+    return [row(name, s, found[s], study.accuracy(s), relabelled) for s in network.sites]
 
 
 def table(
@@ -56,11 +55,11 @@ def table(
     return pd.DataFrame(found)
 
 
-def of_transformer(run, places: tuple[str, ...] = ("mha", "ff_hidden", "ff"), relabelled: int = 5) -> pd.DataFrame:
+def of_transformer(run, places: tuple[str, ...] = ("mha", "ff_hidden", "ff")) -> pd.DataFrame:
     """`row` for each encoder of a run's transformer at some places: networks "transformer, mha" and so on."""
     sites = at(run.sites, *places)
     return pd.DataFrame(
-        row(f"transformer, {parse(s).place}", s, run.fields(s), run.label_accuracy(s).mean(), relabelled) for s in sites
+        row(f"transformer, {parse(s).place}", s, run.nodes(s), run.label_accuracy(s).mean()) for s in sites
     )
 
 

@@ -57,7 +57,7 @@ class HeadExperiment:
         removal = self.test_images.balanced(self.recipe.removal_images)
         rows, lost = [], damage(self.network, removal, self.recipe.precision)
         for e, site in enumerate(self.sites):
-            counts = heads.diagonal_counts(snp.node_fields(self.means[site], self.weights[site]), self.heads)
+            counts = heads.diagonal_counts(snp.Nodes(self.means[site], self.weights[site]), self.heads)
             share = heads.shares(counts.astype(float))
             alone = {split: self.alone(site, split) for split in self.seen}
             expert = alone["train"].argmax(0)
@@ -119,8 +119,8 @@ class HeadExperiment:
             pooled, weight = values[site], self.weights[site]
             groups = heads.by_head(np.arange(pooled.shape[1]), self.heads)
             expert = self.alone(site, "train").argmax(0)[labels]
-            random = generator.permuted(np.tile(groups.ravel(), (self.recipe.orders, 1)), axis=1)
-            anyone = heads.growing_groups(pooled, weight, labels, random[:, : groups.shape[1]], np.mean)
+            random = generator.permuted(np.tile(np.concatenate(groups), (self.recipe.orders, 1)), axis=1)
+            anyone = heads.growing_groups(pooled, weight, labels, random[:, : max(map(len, groups))], np.mean)
             for h, nodes in enumerate(groups):
                 single = [float((np.outer(pooled[:, n], weight[:, n]).argmax(1) == labels).mean()) for n in nodes]
                 orders = generator.permuted(np.tile(nodes, (self.recipe.orders, 1)), axis=1)
@@ -195,8 +195,7 @@ class HeadExperiment:
         generator = np.random.default_rng(self.seed)
         for _ in range(self.recipe.rotations):
             pair = heads.rotated(self.means[site], self.weights[site], groups, generator)
-            sets = snp.clip(snp.normalised_diagonal(*pair))
-            yield float(np.nanmean(heads.polarisation(heads.by_head(sets, self.heads).sum(1))))
+            yield float(np.nanmean(heads.polarisation(heads.diagonal_counts(snp.Nodes(*pair), self.heads))))
 
 
 @torch.no_grad()
@@ -247,9 +246,7 @@ def _test(
     prefix: str, means: np.ndarray, weight: np.ndarray, count: int, recipe: HeadsRecipe, seed: int
 ) -> dict[str, float]:
     """The permutation test of a site as columns, NaN where no node recognises any label."""
-    try:
-        fields = snp.node_fields(means, weight)
-        found = dataclasses.asdict(heads.permutation_test(fields, count, permutations=recipe.permutations, seed=seed))
-    except ValueError:
-        found = dict.fromkeys(("observed", "null_mean", "null_std", "z", "p"), np.nan)
+    nodes, found = snp.Nodes(means, weight), dict.fromkeys(("observed", "null_mean", "null_std", "z", "p"), np.nan)
+    if snp.recognised(nodes).any():
+        found = dataclasses.asdict(heads.permutation_test(nodes, count, permutations=recipe.permutations, seed=seed))
     return {f"{prefix}{name}": value for name, value in found.items()}

@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 
 from lib import andc
-from lib.andc import DRAWN, METHODS, SCORED
+from lib.andc import DRAWN, SCORED
 from lib.data import LabelledSet
 from lib.encoders import Encoders
 from lib.experiments import masked
@@ -32,6 +32,7 @@ from lib.training import evaluate, loop
 from lib.training.resume import Deadline
 
 KEY = ("regime", "layers", "encoder", "reading", "threshold", "method", "draw")
+METHODS = ("andc", *DRAWN, *SCORED)
 
 
 def row(regime, layers, threshold, method, draw=0, encoder=0, reading="diagonal") -> dict:

@@ -1,0 +1,7 @@
+"""Explorers: `node_page` and `head_page` work in a page without a kernel, the classes are live in Jupyter."""
+
+from lib.explorers.heads import HeadExplorer, head_page
+from lib.explorers.image import ImageExplorer
+from lib.explorers.nodes import NodeExplorer, node_page
+
+__all__ = ["HeadExplorer", "ImageExplorer", "NodeExplorer", "head_page", "node_page"]

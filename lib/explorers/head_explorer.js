@@ -1,6 +1,6 @@
 function modusHeadExplorer(root, data) {
   "use strict";
-  const K = data.labels.length, H = data.heads, E = data.encoders.length, HEADS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#666666"];
+  const K = data.labels.length, H = data.colours.length, E = data.encoders.length;
   const option = (value, text) => `<option value="${value}">${text}</option>`;
   const escape = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
   const names = data.labels.map(escape), range = (n) => [...Array(n).keys()];
@@ -10,10 +10,10 @@ function modusHeadExplorer(root, data) {
       .head-explorer { border: 1px solid #9998; border-radius: 6px; padding: 0.8em; font-size: 0.9rem; text-align: left; }
       .head-explorer .controls, .head-explorer .panels { display: flex; flex-wrap: wrap; gap: 0.6em 1.6em; align-items: end; }
       .head-explorer .panels { align-items: start; margin-top: 0.8em; }
-      .head-explorer .panels > div { flex: 1 1 300px; min-width: 0; }
+      .head-explorer .panels > div { flex: 1 1 300px; min-width: 0; overflow-x: auto; }
       .head-explorer label { display: flex; flex-direction: column; margin: 0; }
       .head-explorer select, .head-explorer input { font: inherit; max-width: 12em; }
-      .head-explorer canvas { display: block; width: 100%; background: #fff; border: 1px solid #9998; image-rendering: pixelated; cursor: pointer; min-height: ${1.6 * H}em; }
+      .head-explorer canvas { display: block; width: 100%; background: #fff; border: 1px solid #9998; image-rendering: pixelated; cursor: pointer; min-height: ${1.6 * H}em; max-height: ${Math.max(24, 2.2 * H)}em; }
       .head-explorer output { display: block; min-height: 1.5em; }
       .head-explorer h4 { margin: 0 0 0.3em; font-size: 1em; }
       .head-explorer ol { margin: 0; padding-left: 1.6em; max-height: 32em; overflow-y: auto; }
@@ -79,7 +79,7 @@ function modusHeadExplorer(root, data) {
     const follow = range(E).map((f) => { const k = f === e ? c : counts(f); return `<tr><th>${f + 1}</th>${range(H).map((h) => `<td style="${h === strongest(k, i) && total(k, i) ? "font-weight:bold" : ""}">${k[h][i]}</td>`).join("")}</tr>`; }).join("");
     const bars = range(H).map((h) => {
       const mine = range(nodes[e]).filter((n) => owner(e, n) === h).map((n) => S[e][n * K + i] / 200).sort((a, b) => b - a);
-      const dots = mine.map((v) => `<span class="bar" style="width:0.45em;margin-right:1px;height:${(0.1 + 1.4 * v).toFixed(2)}em;background:${v > state.threshold ? HEADS[h % HEADS.length] : "#9996"}"></span>`).join("");
+      const dots = mine.map((v) => `<span class="bar" style="width:0.45em;margin-right:1px;height:${(0.1 + 1.4 * v).toFixed(2)}em;background:${v > state.threshold ? data.colours[h] : "#9996"}"></span>`).join("");
       return `<div title="one bar a node: its value on the diagonal; grey: below the threshold">${h + 1}: ${dots} ${c[h][i]} nodes, alone ${percent(data.encoders[e].accuracy[h][i] / 1000)}, removed ${(data.encoders[e].damage[h][i] / -10).toFixed(1)} points</div>`;
     }).join("");
     $("ofLabel").innerHTML = `<h4>${names[i]}${data.superclasses ? ` (${escape(data.superclasses[i])})` : ""}</h4>
@@ -92,7 +92,7 @@ function modusHeadExplorer(root, data) {
     const h = state.head;
     const best = range(K).filter((i) => c[h][i]).sort((a, b) => share(c, h, b) - share(c, h, a) || c[h][b] - c[h][a]).slice(0, 20);
     const experts = range(K).filter((i) => data.encoders[e].expert[i] === h).length;
-    const items = best.map((i) => `<li><span class="bar" style="width:${(5 * share(c, h, i)).toFixed(2)}em;background:${HEADS[h % HEADS.length]}"></span><button data-label="${i}">${names[i]}</button> ${c[h][i]} of ${total(c, i)} nodes${data.superclasses ? `, ${escape(data.superclasses[i])}` : ""}</li>`).join("");
+    const items = best.map((i) => `<li><span class="bar" style="width:${(5 * share(c, h, i)).toFixed(2)}em;background:${data.colours[h]}"></span><button data-label="${i}">${names[i]}</button> ${c[h][i]} of ${total(c, i)} nodes${data.superclasses ? `, ${escape(data.superclasses[i])}` : ""}</li>`).join("");
     $("ofHead").innerHTML = `<h4>Head ${h + 1} of encoder ${e + 1}</h4><div>Best single head, on training images, for ${experts} labels. Its largest shares:</div><ol>${items || "none at this threshold"}</ol>`;
   }
 

@@ -8,12 +8,11 @@ import numpy as np
 from IPython.display import HTML
 
 from lib import charts, heads, snp
-from lib.charts import heads as head_charts
 from lib.data import normalise, tensor
-from lib.explorers import page as embed
+from lib.explorers.page import script
 
 
-def page(run) -> HTML:
+def head_page(run) -> HTML:
     """Heads by labels for every encoder of a run, with a threshold of the reader's choice; works without a kernel.
 
     Each node's diagonal travels as one byte a label, and each head's accuracies as integers in thousandths.
@@ -32,13 +31,13 @@ def page(run) -> HTML:
             }
         )
     content = {
-        "labels": charts.named(run.label_names),
+        "labels": charts.base.named(run.label_names),
         "superclasses": run.superclasses,
-        "heads": int(table["head"].max()),
+        "colours": charts.base.colours(int(table["head"].max())),
         "encoders": encoders,
         "threshold": snp.THRESHOLD,
     }
-    return embed.script("head", run.name, "modusHeadExplorer", content)
+    return script("head", run.name, "modusHeadExplorer", content)
 
 
 def diagonal(run, site: str) -> np.ndarray:
@@ -63,7 +62,7 @@ class HeadExplorer(widgets.VBox):
         depth = run.definition.network.depth
         self.encoder = widgets.Dropdown(options=range(1, depth + 1), value=depth, description="encoder")
         self.head = widgets.Dropdown(options=range(1, self.heads + 1), description="head")
-        labels = [(n, i) for i, n in enumerate(charts.named(run.label_names))]
+        labels = [(n, i) for i, n in enumerate(charts.base.named(run.label_names))]
         self.label = widgets.Dropdown(options=labels, description="label")
         self.threshold = widgets.FloatSlider(value=snp.THRESHOLD, min=0, max=0.95, step=0.05, description="threshold")
         self.image = widgets.BoundedIntText(value=0, min=0, max=99, description="image")
@@ -78,9 +77,8 @@ class HeadExplorer(widgets.VBox):
 
     def _update(self, change=None):
         site, h, label = f"{self.encoder.value}.mha", self.head.value - 1, self.label.value
-        fields = self.run.fields(site)
-        self.counts = heads.diagonal_counts(fields, self.heads, self.threshold.value)
-        share, names = heads.shares(self.counts.astype(float)), charts.named(self.run.label_names)
+        self.counts = heads.diagonal_counts(self.run.nodes(site), self.heads, self.threshold.value)
+        share, names = heads.shares(self.counts.astype(float)), charts.base.named(self.run.label_names)
         best = [i for i in np.argsort(-np.nan_to_num(share[h])) if self.counts[h, i]][:8]
         own = ", ".join(f"{names[i]} ({self.counts[h, i]} of {self.counts[:, i].sum()})" for i in best)
         by_head = ", ".join(f"head {k + 1}: {n}" for k, n in enumerate(self.counts[:, label]))
@@ -89,10 +87,10 @@ class HeadExplorer(widgets.VBox):
             f" <b>Head {h + 1}</b>, largest shares: {html.escape(own) or 'none'}."
         )
         self.picture.outputs = ()
-        self.picture.append_display_data(head_charts.head_map(self.counts, names, site))
+        self.picture.append_display_data(charts.heads.head_map(self.counts, names, site))
         self.attention = self._attention(h, label)
         if self.attention is not None:
-            self.picture.append_display_data(head_charts.attention(self._image(label), self.attention))
+            self.picture.append_display_data(charts.heads.attention(self._image(label), self.attention))
 
     def _image(self, label: int) -> np.ndarray:
         of_label = np.flatnonzero(self.images.labels == label)

@@ -34,7 +34,10 @@ class ImageExplorer(widgets.VBox):
         self.site = widgets.Dropdown(options=run.sites, value=run.sites[-2], description="site")
         self.image = widgets.BoundedIntText(value=0, min=0, max=len(images) - 1, description="image")
         self.upload = widgets.FileUpload(accept="image/*", description="own image")
-        options = [("the probe's answer", -1), *((name, i) for i, name in enumerate(charts.named(run.label_names)))]
+        options = [
+            ("the probe's answer", -1),
+            *((name, i) for i, name in enumerate(charts.base.named(run.label_names))),
+        ]
         self.label = widgets.Dropdown(options=options, description="label")
         self.words, self.picture = widgets.HTML(), widgets.Output()
         controls = [self.site, self.image, self.upload, self.label]
@@ -66,7 +69,7 @@ class ImageExplorer(widgets.VBox):
         self._update()
 
     def _update(self, change=None):
-        names = charts.named(self.run.label_names)
+        names = charts.base.named(self.run.label_names)
         shown = self.images.images[self.image.value] if self.own is None else self.own
         site, probe = self.site.value, self.run.probe(self.site.value)
         self.parts = contributions(self.network, probe, site, shown, self.images.mean, self.images.std)
@@ -78,4 +81,4 @@ class ImageExplorer(widgets.VBox):
         told = ", ".join(f"{names[i]} ({fields[i]:.2f})" for i in best)
         self.words.value = html.escape(f"{known}The probe at {self.site.value} says {told}.")
         self.picture.outputs = ()
-        self.picture.append_display_data(charts.speakers(shown, self.parts[:, label], names[label]))
+        self.picture.append_display_data(charts.nodes.speakers(shown, self.parts[:, label], names[label]))

@@ -12,11 +12,11 @@ import numpy as np
 from IPython.display import HTML
 
 from lib import charts, snp
-from lib.explorers import page as embed
+from lib.explorers.page import script
 from lib.measure import SILENCING
 
 
-def page(run) -> HTML:
+def node_page(run) -> HTML:
     """Every node of every site of a run, with a threshold of the reader's choice; works without a kernel.
 
     Class means and weights travel as 16-bit integers, each node with its own scale: 4 bytes a node and label.
@@ -24,8 +24,8 @@ def page(run) -> HTML:
     sites = {}
     for site in run.sites:
         sites[site] = [_packed(run.class_means(site)), _packed(run.weight(site))]
-    content = {"labels": charts.named(run.label_names), "sites": sites, "threshold": snp.THRESHOLD}
-    return embed.script("node", run.name, "modusNodeExplorer", content)
+    content = {"labels": charts.base.named(run.label_names), "sites": sites, "threshold": snp.THRESHOLD}
+    return script("node", run.name, "modusNodeExplorer", content)
 
 
 def _packed(values: np.ndarray) -> dict:
@@ -67,15 +67,16 @@ class NodeExplorer(widgets.VBox):
     def _update(self, change=None):
         if change and change["owner"] is self.site:
             self.node.max = self.run.weight(self.site.value).shape[1] - 1
-        labels, K = charts.named(self.run.label_names), len(self.run.label_names)
-        field = self.run.fields(self.site.value, "test", self.silencing.value)[self.node.value]
-        clipped = snp.clip(snp.normalise(field), self.threshold.value)[None]
+        labels, K = charts.base.named(self.run.label_names), len(self.run.label_names)
+        node = self.run.nodes(self.site.value, "test", self.silencing.value)[[self.node.value]]
         order = np.random.default_rng(self.order.value).permutation(K) if self.order.value else None
-        index = snp.cluster_index(clipped, order)
-        self.statistics = {name: int(of_node[0]) for name, of_node in snp.node_statistics(clipped, index).items()}
+        ((ones, index),) = snp.clusters(node, self.threshold.value, order)
+        self.statistics = {name: int(of_node[0]) for name, of_node in snp.node_statistics(ones, index).items()}
         self.clusters = [[labels[i] for i in np.flatnonzero(index[0] == c)] for c in range(index.max() + 1)]
-        none = "none" if clipped.any() else "none: this node is silent"
+        none = "none" if ones.any() else "none: this node is silent"
         found = html.escape("; ".join(", ".join(c) for c in self.clusters) or none)
         self.words.value = f"<b>{len(self.clusters)} clusters</b>: {found}. Noise: {self.statistics['noise']} ones."
         self.picture.outputs = ()
-        self.picture.append_display_data(charts.node_steps(field, labels, self.threshold.value))
+        self.picture.append_display_data(
+            charts.nodes.node_steps(node.fields()[0], labels, self.threshold.value, index[0])
+        )

@@ -25,7 +25,7 @@ from lib.cnn import CNN
 from lib.encoders import Encoders
 from lib.probes import Probe
 from lib.runs.definition import Definition
-from lib.sited import Sited
+from lib.study import Measures
 from lib.system import device, files
 from lib.system.errors import UnpublishedWeights, unknown
 
@@ -48,7 +48,7 @@ TABLES = {  # name of a table -> the stage that makes it
 WITH_EMPTY_TEXT = ("andc", "scratch")  # tables in which an empty field is an empty text
 
 
-class Results(Sited):
+class Results(Measures):
     """What the stages of a run made, in a folder. Those that write return the names of their files."""
 
     def __init__(self, folder: Path, definition: Definition):

@@ -69,7 +69,7 @@ def train_network(job: Job) -> Made:
     seconds = curve[-1]["seconds"] if curve else 0.0
     if seconds and images.thing == "image":  # sentences cost what their length says
         seen = round(d.training.epochs * images.steps(d.training.batch)) * d.training.batch
-        found |= cost.training_speed(network, seen, seconds, job.device)
+        found |= cost.training_speed(network, d.training, seen, seconds, job.device)
     facts = {"labels": images.label_names, "seconds": seconds}
     if superclasses := images.superclasses:
         facts["superclasses"] = superclasses

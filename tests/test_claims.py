@@ -1,0 +1,152 @@
+"""The rules of the verdicts on made-up runs: each comes out either way, and at the border as its sentence says."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib import claims
+from lib.study import Measures
+
+K, HOLDS, NOT = 20, "holds", "**does not hold here**"
+
+
+def recognising(own: int, spill: int) -> np.ndarray:
+    """Class means and weights (2, K, nodes) of nodes that recognise `own` labels and name `spill` others with them.
+
+    Each has one cluster, its own labels, and as noise a column of `own` ones for each other: an SNR of (K - 1) / spill.
+    """
+    labels = (np.arange(K)[:, None] - np.arange(K)) % K
+    return np.stack([labels < own, labels < own + spill]).astype(float)
+
+
+def indifferent(own: int) -> np.ndarray:
+    """Nodes that name the same labels whatever they see: the names of the labels do not matter."""
+    return np.stack([np.ones((K, K)), recognising(own, 0)[1]])
+
+
+class Made(Measures):
+    """A run of two encoders: pairs of class means and weights by site, or by site and silencing; tables by name."""
+
+    definition = SimpleNamespace(network=SimpleNamespace(depth=2), seed=0)
+    label_names = tuple(map(str, range(K)))
+
+    def __init__(self, pairs=None, **tables):
+        self.pairs, self.tables = pairs or {}, {name: pd.DataFrame(rows) for name, rows in tables.items()}
+        self.sites = [f"{e}.{place}" for e in (1, 2) for place in claims.SHARPENED]
+
+    def class_means(self, site, split="test", silencing="readout"):
+        return self.pairs.get((site, silencing), self.pairs[site])[0]
+
+    def weight(self, site):
+        return self.pairs[site][1]
+
+    def table(self, name):
+        return self.tables[name]
+
+    def has(self, stage):
+        return stage in self.tables
+
+    def seeds(self, stage):
+        return [self]
+
+
+def verdict(rule, run: Made) -> str:
+    return rule(run)["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("mha", "ff", "expected"),
+    [((0.1, 0.2), (0.1, 0.3), HOLDS), ((0.1, 0.2), (0.3, 0.3), NOT), ((0.2, 0.1), (0.1, 0.3), NOT)],
+)
+def test_1_asks_for_growth_at_both_places(mha, ff, expected):
+    found = dict(zip(("1.mha", "2.mha", "1.ff", "2.ff"), mha + ff, strict=True))
+    probes = [{"site": site, "test_accuracy": accuracy} for site, accuracy in found.items()]
+    assert verdict(claims._accuracy, Made(probes=probes)) == expected
+
+
+@pytest.mark.parametrize(("own", "expected"), [(1, HOLDS), (2, NOT), (5, NOT)])
+def test_2_asks_for_clusters_of_less_than_a_tenth_of_the_labels(own, expected):
+    assert verdict(claims._clusters, Made({"2.mha": recognising(own, 1)})) == expected
+
+
+def sites(first, last, **others) -> dict:
+    """Pairs of the sites of a run: those of the first and the last encoder, and of some places others."""
+    pairs = {f"1.{p}": others.get(p, (first, last))[0] for p in claims.SHARPENED}
+    return pairs | {f"2.{p}": others.get(p, (first, last))[1] for p in claims.SHARPENED}
+
+
+NOISY, SHARP = recognising(3, 4), recognising(3, 1)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        (sites(NOISY, SHARP), (HOLDS, HOLDS)),
+        (sites(SHARP, NOISY), (NOT, NOT)),
+        (sites(NOISY, NOISY), (NOT, NOT)),
+        (sites(NOISY, SHARP, ff=(SHARP, NOISY)), ("holds at `mha`, `ff_hidden` only",) * 2),
+        (sites(indifferent(2), indifferent(10)), (NOT, HOLDS)),  # the SNR grows, and with shuffled labels as much
+        (sites(NOISY, SHARP) | {(f"2.{p}", "input"): 1 - SHARP[:1] for p in claims.SHARPENED}, (HOLDS, NOT)),
+    ],
+)
+def test_3_asks_for_more_than_shuffled_labels_give(pairs, expected):
+    read_out, silenced = expected
+    assert verdict(claims._sharpening, Made(pairs)) == f"read-out silenced: {read_out}; input silenced: {silenced}"
+
+
+@pytest.mark.parametrize(
+    ("andc", "permuted", "expected"),
+    [
+        (0.49, 0.49, f"{HOLDS}; against its control +0.0 points (within chance)"),
+        (0.51, 0.46, f"{HOLDS}; against its control +5.0 points"),
+        (0.47, 0.46, f"{NOT}; against its control +1.0 points (within chance)"),
+        (0.46, 0.49, f"{NOT}; against its control -3.0 points"),
+    ],
+)
+def test_4_allows_two_standard_errors(andc, permuted, expected):
+    key = {"regime": "retrained", "encoder": 0, "reading": "diagonal", "draw": 0, "images": 10_000}  # an error of 0.007
+    pruned = {"andc": andc, "permuted": permuted, "magnitude": 0.5}
+    rows = [key | {"layers": "ff", "threshold": 0.3, "method": m, "top1": a, "kept": 0.5} for m, a in pruned.items()]
+    rows += [key | {"layers": "all", "threshold": 1.0, "method": "dense", "top1": 0.5, "kept": 1.0}]
+    rows += [row | {"regime": "none", "top1": 0.1} for row in rows]  # another regime has no say
+    assert verdict(claims._pruning, Made(andc=rows)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({}, HOLDS),
+        ({"p": 0.01}, NOT),
+        ({"shuffled_z": 5.0}, NOT),
+        ({"shuffled_z": np.nan}, HOLDS),  # no node recognised a shuffled label
+        ({"damage_low": 0.0}, NOT),
+        ({"z": np.nan, "p": np.nan, "damage_low": np.nan}, NOT),
+    ],
+)
+def test_5_asks_for_all_three_at_the_last_encoder(changed, expected):
+    good = {"p": 0.001, "z": 5.0, "shuffled_z": 2.0, "damage_low": 0.1}
+    rest = dict.fromkeys(("observed", "null_mean", "damage_rho", "damage_high"), 0.5)
+    encoders = [rest | good | {"p": 0.5}, rest | good | changed]
+    assert verdict(claims._experts, Made(heads_encoders=encoders)) == expected
+
+
+@pytest.mark.parametrize(
+    ("pooled", "flattened", "expected"),
+    [
+        (1.0, 1.0, HOLDS),
+        (1.0, 0.1, "holds at the pooled read-out only"),
+        (-1.0, 1.0, "holds at the flattened read-out only"),
+        (0.2, -0.1, NOT),
+    ],
+)
+def test_6_asks_for_more_than_an_untrained_network_gives(pooled, flattened, expected):
+    change = {"CNN, pooled": pooled, "CNN, flattened": flattened, "untrained, pooled": 0.2, "untrained, flattened": 0.2}
+    rows = [
+        {"network": name, "layer": layer, "snr": 2.0 + (layer - 1) * c, "control": 1.0, "accuracy": 0.1 * layer}
+        for name, c in change.items()
+        for layer in (1, 2)
+    ]
+    assert verdict(claims.mechanism, Made(cnn=rows)) == expected
+    assert verdict(claims.mechanism, Made()) == "not measured"
