@@ -69,8 +69,8 @@ class Adapted(nn.Module):
         self.site(site)
         return self._widths[site]
 
-    def forward(self, images: Tensor):
-        return self.network(images)
+    def forward(self, *given: Tensor):
+        return self.network(*given)
 
     @torch.no_grad()
     def activations(self, images: Tensor, sites: Iterable[str] | None = None) -> dict[str, Tensor]:
@@ -84,17 +84,17 @@ class Adapted(nn.Module):
     def _try(self, images: LabelledSet) -> dict[str, int]:
         """One forward pass over two images: the width of each site, or what is wrong with it."""
         device = next((p.device for p in self.network.parameters()), torch.device("cpu"))
-        x, _ = next(batches(images, device, 2))
+        batch = next(batches(images, device, 2))
         seen: dict[str, list[Tensor]] = {name: [] for name in self._places}
         places = {name: site._replace(layout=None) for name, site in self._places.items()}
         was = self.network.training
         self.network.eval()
         try:
             with record(self.network, places, lambda name, h: seen[name].append(h)):
-                self.network(x)
+                self.network(*batch.given)
         finally:
             self.network.train(was)
-        return {name: _width(name, self._places[name], found, len(x)) for name, found in seen.items()}
+        return {name: _width(name, self._places[name], found, len(batch.inputs)) for name, found in seen.items()}
 
 
 def _width(name: str, site: Site, found: list, B: int) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.data import ImageSet, batches
+from lib.data import Batch, LabelledSet, batches
 from lib.probes import Probe
 from lib.sites import record
 from lib.system import parallel
@@ -31,7 +31,7 @@ class Measured:
 
 
 def measure(
-    network: nn.Module, probes: Mapping[str, Probe], images: ImageSet, silencing: str = "readout", batch: int = 250
+    network: nn.Module, probes: Mapping[str, Probe], images: LabelledSet, silencing: str = "readout", batch: int = 250
 ) -> Measured:
     """Class means and probe accuracies of all sites named by `probes`, from one forward pass over the images.
 
@@ -48,7 +48,7 @@ def measure(
 def measure_each(
     network: nn.Module,
     probes: Mapping[str, Probe],
-    images: ImageSet,
+    images: LabelledSet,
     silencings: Iterable[str] = SILENCING,
     batch: int = 250,
 ) -> dict[str, Measured]:
@@ -72,17 +72,19 @@ def measure_each(
     }
     correct = {n: torch.zeros(len(w), K, device=device) for n, w in weights.items()}
     pooled: dict[tuple[str, str], Tensor] = {}
+    current: Batch
 
     def pool(site: str, h: Tensor):
-        pooled["readout", site] = probes[site].pool(h)
+        pooled["readout", site] = probes[site].pool(h, current.mask)
         if "input" in silencings:
-            pooled["input", site] = probes[site].pool_alone(h)
+            pooled["input", site] = probes[site].pool_alone(h, current.mask)
 
     network.eval()
     progress = bar(len(images), f"{images.split} images")
     with record(network, {s: network.site(s) for s in probes}, pool):
-        for x, target in batches(images, device, batch, parallel.part(len(images))):
-            network(x)
+        for current in batches(images, device, batch, parallel.part(len(images))):
+            network(*current.given)
+            target = current.labels
             indicator = (torch.arange(K, device=device)[:, None] == target).float()  # which image has which label
             for n, sites in alike.items():
                 of = {each: torch.stack([pooled[each, s] for s in sites]) for each in {*silencings, "readout"}}
@@ -114,12 +116,17 @@ def measure_each(
 
 
 @torch.no_grad()
-def pooled(network: nn.Module, probes: Mapping[str, Probe], images: ImageSet) -> dict[str, np.ndarray]:
+def pooled(network: nn.Module, probes: Mapping[str, Probe], images: LabelledSet) -> dict[str, np.ndarray]:
     """Pooled value of each node for each image, {site: (images, nodes)} float32, from one forward pass."""
     device = next(network.parameters()).device
     parts: dict[str, list[Tensor]] = {s: [] for s in probes}
+    current: Batch
+
+    def pool(site: str, h: Tensor):
+        parts[site].append(probes[site].pool(h, current.mask).cpu())
+
     network.eval()
-    with record(network, {s: network.site(s) for s in probes}, lambda s, h: parts[s].append(probes[s].pool(h).cpu())):
-        for x, _ in batches(images, device):
-            network(x)
+    with record(network, {s: network.site(s) for s in probes}, pool):
+        for current in batches(images, device):
+            network(*current.given)
     return {s: torch.cat(p).numpy() for s, p in parts.items()}

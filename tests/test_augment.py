@@ -162,19 +162,18 @@ def test_a_batch_depends_on_its_step_alone(monkeypatch):
     together = list(feed().steps(0, 12))
     monkeypatch.setitem(PIXELS_AT_ONCE, "cpu", 1)
     alone = list(feed().steps(7, 9))
-    for (x, y), (again, targets) in zip(together[7:9], alone, strict=True):
-        assert torch.equal(x, again)
-        assert all(torch.equal(a, b) for a, b in zip(y, targets, strict=True))
+    for one, other in zip(together[7:9], alone, strict=True):
+        assert torch.equal(one.inputs, other.inputs)
+        assert all(torch.equal(a, b) for a, b in zip(one.labels, other.labels, strict=True))
 
 
 @pytest.mark.parametrize("changes", [{}, {"mixup": 0.0, "cutmix": 0.0}, {"operations": 0, "crop_scale": 1.0}])
 def test_batches_are_laid_out_as_convolutions_like_them(changes):
-    images, _ = next(feed(**changes).steps(0, 1))
-    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert next(feed(**changes).steps(0, 1)).inputs.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_an_epoch_shows_every_image_once_and_each_epoch_in_another_order():
-    labels = [t.labels for _, t in feed().steps(0, 12)]
+    labels = [batch.labels.labels for batch in feed().steps(0, 12)]
     first, second = torch.cat(labels[:6]), torch.cat(labels[6:])
     assert torch.equal(first.sort().values, torch.from_numpy(np.sort(tiny_images().labels)))
     assert not torch.equal(first, second)
@@ -198,6 +197,6 @@ def test_a_gpu_sees_the_same_images_and_is_never_waited_for():
         found = list(on_gpu.steps(0, 6))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    for (x, y), (ours, targets) in zip(expected, found, strict=True):
-        assert torch.equal(y.labels, targets.labels.cpu())
-        assert (x - ours.cpu()).abs().mean() < 0.02  # roundings of the resampling
+    for one, ours in zip(expected, found, strict=True):
+        assert torch.equal(one.labels.labels, ours.labels.labels.cpu())
+        assert (one.inputs - ours.inputs.cpu()).abs().mean() < 0.02  # roundings of the resampling

@@ -3,13 +3,14 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 from lib import heads, measure, snp
-from lib.cct import CCT, Encoder
-from lib.data import ImageSet, batches
+from lib.data import LabelledSet, batches
+from lib.encoders import Encoders
 from lib.recipes import HeadsRecipe, ProbeRecipe
 from lib.sites import Site, at, record
 from lib.system.device import bar
@@ -22,12 +23,12 @@ class HeadExperiment:
 
     def __init__(
         self,
-        build: Callable[[], CCT],
-        network: CCT,
+        build: Callable[[], Encoders],
+        network: Encoders,
         probes: dict,
         class_means: dict[str, np.ndarray],
-        train_images: ImageSet,
-        test_images: ImageSet,
+        train_images: LabelledSet,
+        test_images: LabelledSet,
         probe_recipe: ProbeRecipe,
         recipe: HeadsRecipe,
         seed: int,
@@ -53,7 +54,8 @@ class HeadExperiment:
         images that the probe gets right with this head alone; expert: the best head on training images; damage: by how
         much the network's test accuracy falls for this label when the head is removed.
         """
-        rows, lost = [], damage(self.network, self.test_images, self.recipe.precision)
+        removal = self.test_images.balanced(self.recipe.removal_images)
+        rows, lost = [], damage(self.network, removal, self.recipe.precision)
         for e, site in enumerate(self.sites):
             counts = heads.diagonal_counts(snp.Nodes(self.means[site], self.weights[site]), self.heads)
             share = heads.shares(counts.astype(float))
@@ -197,41 +199,47 @@ class HeadExperiment:
 
 
 @torch.no_grad()
-def damage(network: CCT, images: ImageSet, precision: str = "fp32") -> np.ndarray:
+def damage(network: Encoders, images: LabelledSet, precision: str = "fp32") -> np.ndarray:
     """Fall of the network's accuracy for each label when a head is removed, (encoders, heads, K).
 
     What lies before an encoder is computed once for all removals in it.
     """
-    places = {str(e): Site(f"encoders.{e}", "input") for e in range(len(network.encoders))}
-    removed = {(e, h): without_head(network, e, h) for e, h in np.ndindex(len(places), network.config.heads)}
-    found: dict[tuple | None, list] = {key: [] for key in (None, *removed)}
+    depth, H = len(network.encoders), network.config.heads
+    places = {str(e): Site(f"encoders.{e}", "input") for e in range(depth)}
+    found: dict[tuple | None, list] = {key: [] for key in (None, *np.ndindex(depth, H))}
     entering: dict[str, torch.Tensor] = {}
     device = next(network.parameters()).device
     network.eval()
-    progress = bar(len(images), "images without each head")
-    for x, _ in batches(images, device):
+    progress = bar(len(images), f"{images.thing}s without each head")
+    for batch in batches(images, device):
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             with record(network, places, entering.__setitem__):
-                found[None].append(network(x).argmax(1))
-            for (e, h), encoder in removed.items():
-                found[e, h].append(network.behind(e + 1, encoder(entering[str(e)])).argmax(1))
-        progress.update(len(x))
+                found[None].append(network(*batch.given).argmax(1))
+            for e, h in np.ndindex(depth, H):
+                with without_head(network, e, h):
+                    found[e, h].append(network.behind(e, entering[str(e)], *batch.given[1:]).argmax(1))
+        progress.update(len(batch.labels))
     progress.close()
     labels, K = images.labels, network.config.classes
     counts = np.bincount(labels, minlength=K)
     right = {key: torch.cat(parts).cpu().numpy() == labels for key, parts in found.items()}
     share = {key: np.bincount(labels, hits, K) / counts for key, hits in right.items()}
-    return np.stack([share[None] - share[key] for key in removed]).reshape(len(places), network.config.heads, K)
+    return np.stack([share[None] - share[key] for key in np.ndindex(depth, H)]).reshape(depth, H, K)
 
 
-@torch.no_grad()
-def without_head(network: CCT, encoder: int, head: int) -> Encoder:
-    """A copy of an encoder whose output projection does not hear one head; both count from 0."""
-    changed = copy.deepcopy(network.encoders[encoder])
-    weight = changed.attention.projection.weight
+@contextmanager
+def without_head(network: Encoders, encoder: int, head: int):
+    """While the context is open, an encoder's output projection does not hear one head; both count from 0."""
+    weight = network.get_submodule(network.site(f"{encoder + 1}.mha").module).weight
     size = weight.shape[1] // network.config.heads
-    weight[:, head * size : (head + 1) * size] = 0
-    return changed
+    columns = slice(head * size, (head + 1) * size)
+    with torch.no_grad():
+        kept = weight[:, columns].clone()
+        weight[:, columns] = 0
+        try:
+            yield
+        finally:
+            weight[:, columns] = kept
 
 
 def _test(

@@ -22,8 +22,8 @@ import numpy as np
 
 from lib import andc
 from lib.andc import DRAWN, SCORED
-from lib.cct import CCT
-from lib.data import ImageSet
+from lib.data import LabelledSet
+from lib.encoders import Encoders
 from lib.experiments import masked
 from lib.recipes import PruningRecipe, ScratchRecipe, TrainingRecipe
 from lib.system.device import bar
@@ -76,11 +76,11 @@ class PruningExperiment:
 
     def __init__(
         self,
-        build: Callable[[], CCT],
-        network: CCT,
+        build: Callable[[], Encoders],
+        network: Encoders,
         nodes: Mapping[str, andc.Nodes],
-        train_images: ImageSet,
-        test_images: ImageSet,
+        train_images: LabelledSet,
+        test_images: LabelledSet,
         training: TrainingRecipe,
         recipe: PruningRecipe,
         seed: int,
@@ -134,7 +134,7 @@ class PruningExperiment:
             found["labels"] = evaluate.label_accuracy(logits, images.labels).round(5).tolist()
         return found
 
-    def trained(self, key: dict, masks: Mapping[str, np.ndarray]) -> CCT:
+    def trained(self, key: dict, masks: Mapping[str, np.ndarray]) -> Encoders:
         """The masked network, trained as the cell's regime says."""
         if key["regime"] == "scratch":
             device = next(self.network.parameters()).device
@@ -151,11 +151,10 @@ class PruningExperiment:
             cooldown_epochs=0,
             lr=self.training.lr * self.recipe.retraining_lr,
             token_stages=self.recipe.retraining_token_stages,
+            parts="all" if key["regime"] == "retrained" else "readout",
         )
         images = self.train_images.balanced(self.recipe.retraining_images, self.seed)
-        return masked.retrain(
-            self.network, masks, short, images, self.seed, "all" if key["regime"] == "retrained" else "readout"
-        )
+        return masked.retrain(self.network, masks, short, images, self.seed)
 
     def masks(self, key: dict) -> dict[str, np.ndarray]:
         """The mask of each layer that the cell prunes."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from lib import runs
 from lib.runs import rehearsal
 from lib.system import files, parallel
-from lib.system.errors import OutOfTime
+from lib.system.errors import MissingData, MissingLanguage, OutOfTime
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 
@@ -64,14 +64,14 @@ def main() -> int:
     parser.add_argument(
         "--compile", action="store_true", help="compile the network before it is trained (pays on GPUs)"
     )
-    parser.add_argument("--rehearse", action="store_true", help="all stages in small, on images of noise, in minutes")
+    parser.add_argument("--rehearse", action="store_true", help="all stages in small, on noise, in minutes")
     options = parser.parse_args()
     try:
         if options.rehearse:
             return 0 if rehearse(options.run) else 1
         done = compute(options.run, options.time_limit, options.optional, options.compile)
         return 0 if done else TRY_AGAIN
-    except ValueError as error:
+    except (ValueError, MissingData, MissingLanguage) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -1,4 +1,4 @@
-"""`python -m lib.runs.reproduce RUN ...`: compute runs from nothing, or go on where they stopped; execute all chapters.
+"""`python -m lib.runs.reproduce RUN ...`: compute runs from nothing, or go on where they stopped; execute its chapters.
 
 For each run, results, executed chapters and a report go to `reproduced/<run>/`. Several runs are independent: one that
 fails does not stop the others. The exit code is 0 when all is done, 1 when anything failed in a run, 2 for a wrong call
@@ -36,14 +36,21 @@ def chapters() -> list[Path]:
     return [p for f in names if (p := runs.ROOT / f"{f}.ipynb").exists()]
 
 
+def chapters_of(run: str) -> list[Path]:
+    """Those that are written for a run like this one: their own run, in the cell of parameters, has a network alike."""
+    kind = type(runs.defined(run).network)
+    return [c for c in chapters() if type(runs.defined(_parameters(c)["run"]).network) is kind]
+
+
 def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT, optional: bool = False) -> list[str]:
-    """Compute `run`, then execute every chapter on it; returns what failed. ValueError for an unknown run or parameter.
+    """Compute `run`, then execute every chapter for such runs on it; returns what failed.
 
     optional: compute the optional stages as well. Where a stage fails no chapter is executed: each would try it again.
+    ValueError for an unknown run or parameter.
     """
     check_run(run)
     parameters = {"run": run} | (parameters or {})
-    notebooks = chapters()
+    notebooks = chapters_of(run)
     for chapter in notebooks:
         check_parameters(chapter, parameters)
     os.environ["MODUS_RUNS"] = str(output)
@@ -107,14 +114,18 @@ def check_run(name: str):
 
 def check_parameters(chapter: Path, parameters: dict):
     """ValueError for a parameter that a chapter does not declare in its cell tagged `parameters`."""
-    cells = json.loads(chapter.read_text())["cells"]
-    source = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", [])]
-    assigned = {
-        t.id for s in source for node in ast.parse(s).body if isinstance(node, ast.Assign) for t in node.targets
-    }
+    assigned = _parameters(chapter)
     for name in parameters:
         if name not in assigned:
             raise unknown(f"parameter of {chapter.name}", name, sorted(assigned))
+
+
+def _parameters(chapter: Path) -> dict:
+    """What a chapter's cell tagged `parameters` assigns."""
+    cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
+    source = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    assignments = [node for s in source for node in ast.parse(s).body if isinstance(node, ast.Assign)]
+    return {t.id: ast.literal_eval(node.value) for node in assignments for t in node.targets}
 
 
 def main() -> int:

@@ -91,16 +91,16 @@ class Run(Results):
         super().__init__(folder, definition or defined(name))
         self.name, self.compute, self.deadline, self.compiled = name, compute, deadline or Deadline(), compiled
         self.store = Store(name, folder, self.definition)
-        self._images: dict[str, data.ImageSet] = {}
+        self._images: dict[str, data.LabelledSet] = {}
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}: {self.definition.data}, seed {self.definition.seed})"
 
-    def images(self, split: str) -> data.ImageSet:
-        """The run's images, at the size its network takes; MissingData where no source has them."""
+    def images(self, split: str) -> data.LabelledSet:
+        """The run's images or sentences, as its network takes them; MissingData where no source has them."""
         if split not in self._images:
-            side = self.definition.network.image_size
-            self._images[split] = data.load(self.definition.data, split).resized(side).locked()
+            found = data.load(self.definition.data, split)
+            self._images[split] = self.definition.network.prepared(found).locked()
         return self._images[split]
 
     def require(self, stage: str):

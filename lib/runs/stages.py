@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from lib import andc, cnn, measure
-from lib.cct import READOUT
-from lib.data import ImageSet
+from lib.data import LabelledSet
+from lib.encoders import READOUT
 from lib.experiments import cost, filters, masked, pruning, smaller, trials
 from lib.experiments.heads import HeadExperiment
 from lib.experiments.pruning import PruningExperiment
@@ -27,7 +27,7 @@ class Job(NamedTuple):
 
     definition: Definition
     results: Results  # of the stages it builds on
-    images: Callable[[str], ImageSet]  # by split
+    images: Callable[[str], LabelledSet]  # by split
     inputs: str  # hash over all that the result depends on: a checkpoint made from others is refused
     device: str
     deadline: Deadline
@@ -40,6 +40,7 @@ class Made(NamedTuple):
     files: list[str]
     results: dict
     facts: dict | None = None
+    unpublished: tuple[str, ...] = ()  # those of the files without which the rest counts
 
 
 def train_network(job: Job) -> Made:
@@ -51,10 +52,11 @@ def train_network(job: Job) -> Made:
         raise ValueError("heads = 1: what heads share out among them needs at least two; set heads in [network]")
     checkpoint = results.unfinished("training.safetensors")
     network, curve = loop.train(
-        results.build, d.training, images, d.seed, checkpoint,
+        results.initial, d.training, images, d.seed, checkpoint,
         device=job.device, deadline=job.deadline, compiled=job.compiled, identity=job.inputs,
     )  # fmt: skip
-    written = [*results.write_network(network), *results.write_tables(training=curve)]
+    weights = results.write_network(network)
+    written = [*weights, *results.write_tables(training=curve)]
     checkpoint.unlink(missing_ok=True)
     logits = evaluate.predict(network, test)
     found = {
@@ -65,13 +67,13 @@ def train_network(job: Job) -> Made:
         "test_images": len(test),
     }
     seconds = curve[-1]["seconds"] if curve else 0.0
-    if seconds:
+    if seconds and images.thing == "image":  # sentences cost what their length says
         seen = round(d.training.epochs * images.steps(d.training.batch)) * d.training.batch
         found |= cost.training_speed(network, d.training, seen, seconds, job.device)
     facts = {"labels": images.label_names, "seconds": seconds}
     if superclasses := images.superclasses:
         facts["superclasses"] = superclasses
-    return Made(written, found, facts)
+    return Made(written, found, facts, () if d.publishes_weights else tuple(weights))
 
 
 def train_probes(job: Job) -> Made:

@@ -50,6 +50,8 @@ class Store:
             return "the result was made from other inputs or by another version of the code"
         for name, expected in entry["files"].items():
             path = self.folder / name
+            if not path.exists() and name in entry.get("unpublished", ()):
+                continue
             if not path.exists():
                 return f"the file {name} is missing"
             if files.digest(path) != expected:
@@ -74,6 +76,7 @@ class Store:
         record["stages"][stage] = {
             "inputs": inputs,
             "files": {name: files.digest(self.folder / name) for name in made.files},
+            **({"unpublished": list(made.unpublished)} if made.unpublished else {}),
             "results": made.results,
             "seconds": round(facts["seconds"], 1),
             **provenance(device),

@@ -66,9 +66,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def read_tensor(path: Path, name: str) -> Tensor:
-    """One tensor of a file, without reading the others."""
-    with safe_open(path, "pt") as file:
-        return file.get_tensor(name)
+    """One tensor of what `write_parts` wrote, without reading the others."""
+    for part in _parts(path) or [path]:
+        with safe_open(part, "pt") as file:
+            if name in file.keys():  # noqa: SIM118  a file is no dictionary
+                return file.get_tensor(name)
+    raise ValueError(f"{path} has no tensor {name!r}: delete it to have it made anew")
 
 
 def write_parts(path: Path, tensors: Mapping[str, Tensor], limit: int = LARGEST_FILE) -> list[str]:
@@ -104,6 +107,11 @@ def read_parts(path: Path) -> dict[str, Tensor]:
     for part in _parts(path) or [path]:
         found |= read_tensors(part)[0]
     return found
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything that `write_parts` wrote."""
+    return path.exists() or bool(_parts(path))
 
 
 def _parts(path: Path) -> list[Path]:

@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lib.data import ImageSet
+from lib.data import LabelledSet
 from lib.recipes import TrainingRecipe
 from lib.system import parallel
 from lib.system.device import bar, keep_memory, seed_for
 from lib.system.errors import OutOfTime
 from lib.system.identity import training_identity
 from lib.training import resume
-from lib.training.batches import TrainingBatches
+from lib.training.batches import training_batches
 from lib.training.resume import Deadline
 from lib.training.step import TrainingStep
 
@@ -29,7 +29,7 @@ AGREE_EVERY = 16  # steps, between which several processes do not ask each other
 def train(
     build: Callable[[], nn.Module],
     recipe: TrainingRecipe,
-    images: ImageSet,
+    images: LabelledSet,
     seed: int = 0,
     checkpoint: Path | None = None,
     interval: float = 60,
@@ -49,8 +49,8 @@ def train(
     """
     keep_memory()
     device = torch.device(device)
-    batches = TrainingBatches(images, recipe.augmentation, recipe.batch, seed, device)
-    network = initialised(build, seed).to(device)
+    batches = training_batches(images, recipe.augmentation, recipe.batch, seed, device)
+    network = learning(initialised(build, seed), recipe.parts).to(device)
     learn = TrainingStep(network, recipe, compiled)
     identity = identity or training_identity(recipe, seed, images)
     state = {"step": 0, "seconds": 0.0, "curve": [], "loss": 0.0, "correct": 0.0}
@@ -67,10 +67,10 @@ def train(
         deadline.begin()
     progress = bar(steps, "training", first)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for step, (x, targets) in enumerate(batches.steps(first, steps), first):
+        for step, batch in enumerate(batches.steps(first, steps), first):
             epoch, position = divmod(step, batches.per_epoch)
             torch.manual_seed(seed_for(seed, epoch, position, 2 + parallel.rank()))
-            sums += learn(x, targets, lr := recipe.lr_at(step, steps), recipe.token_factor(step, steps))
+            sums += learn(*batch[:2], lr := recipe.lr_at(step, steps), recipe.token_factor(step, steps), batch.mask)
             progress.update()
             if last := position == batches.per_epoch - 1 or step + 1 == steps:
                 parallel.add(sums)
@@ -103,6 +103,15 @@ def _row(epoch: int, lr: float, means: torch.Tensor, seconds: float) -> dict:
     if not math.isfinite(loss):
         raise FloatingPointError(f"the loss of epoch {epoch + 1} is {loss}: lower the learning rate")
     return {"epoch": epoch + 1, "lr": lr, "loss": loss, "train_accuracy": correct, "seconds": seconds}
+
+
+def learning(network: nn.Module, parts: str) -> nn.Module:
+    """The network, of which only some parts can learn: "all" leaves it as it is, "readout" what its `readout` names."""
+    if parts == "readout":
+        network.requires_grad_(False)
+        for name in network.readout:
+            network.get_submodule(name).requires_grad_(True)
+    return network
 
 
 def initialised(build: Callable[[], nn.Module], seed: int) -> nn.Module:

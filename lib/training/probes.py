@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.data import ImageSet, normalise, tensor
-from lib.data.augment.apply import shift_and_flip
+from lib.data import Batch, LabelledSet
 from lib.probes import Probe
 from lib.recipes import ProbeRecipe
 from lib.sites import record
@@ -22,13 +21,14 @@ from lib.system.device import bar, keep_memory, seed_for
 from lib.system.errors import OutOfTime
 from lib.system.identity import training_identity
 from lib.training import resume
+from lib.training.batches import shifted_and_flipped
 from lib.training.resume import Deadline
 
 
 def train_probes(
     network: nn.Module,
     sites: Iterable[str],
-    images: ImageSet,
+    images: LabelledSet,
     recipe: ProbeRecipe,
     seed: int = 0,
     checkpoint: Path | None = None,
@@ -51,20 +51,20 @@ def train_probes(
         probes = {s: Probe(network.width(s), len(images.label_names)).to(device) for s in sites}
     parameters = [p for probe in probes.values() for p in probe.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    pixels, labels = (tensor(a).to(device) for a in (images.images, images.labels))
+    make = shifted_and_flipped(images, recipe.shift, recipe.flip, device)
     per_epoch = images.steps(recipe.batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.epochs * per_epoch)
     sums = {s: torch.zeros(2, device=device) for s in probes}
     mine = parallel.part(recipe.batch)
     share = (mine.stop - mine.start) * parallel.size() / recipe.batch  # 1, but for batches that do not divide
-    target = labels[:0]
+    batch: Batch
 
     def learn(site: str, h: Tensor):
         with torch.enable_grad(), torch.autocast(device.type, enabled=False):
-            fields = probes[site](h.float())
-            loss = F.cross_entropy(fields, target)
+            fields = probes[site](h.float(), batch.mask)
+            loss = F.cross_entropy(fields, batch.labels)
             (loss * share).backward()
-        sums[site] += share * torch.stack([loss.detach(), (fields.detach().argmax(1) == target).float().mean()])
+        sums[site] += share * torch.stack([loss.detach(), (fields.detach().argmax(1) == batch.labels).float().mean()])
 
     state = {"epoch": 0, "curve": [], "schedule": schedule.state_dict()}
     identity = identity or training_identity(recipe, seed, images, sites=list(probes))
@@ -80,16 +80,12 @@ def train_probes(
     with torch.random.fork_rng(), torch.no_grad(), record(network, {s: network.site(s) for s in probes}, learn):
         for epoch in range(state["epoch"], recipe.epochs):
             torch.manual_seed(seed_for(seed, 2, epoch))
-            order = torch.from_numpy(np.random.default_rng(seed_for(seed, 3, epoch)).permutation(len(images))).to(
-                device
-            )
+            order = torch.from_numpy(images.shuffled(np.random.default_rng(seed_for(seed, 3, epoch)), recipe.batch))
             for chosen in order[: per_epoch * recipe.batch].split(recipe.batch):
-                target = labels[chosen]
                 optimiser.zero_grad()
-                batch = shift_and_flip(pixels[chosen], recipe.shift, recipe.flip)[mine]
-                target = target[mine]
+                batch = make(chosen, mine)
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                    network(normalise(batch, images.mean, images.std))
+                    network(*batch.given)
                 _share(parameters)
                 optimiser.step()
                 schedule.step()
