@@ -4,6 +4,11 @@ BIN := .venv/bin
 RUN ?= glyphs
 JOBS ?= 1
 
+# What was typed reaches Python as it is, by the environment: neither make nor the shell reads it.
+override RUN := $(value RUN)
+override JOBS := $(value JOBS)
+export RUN JOBS
+
 # Waiting threads leave the processor to others.
 export OMP_WAIT_POLICY ?= PASSIVE
 
@@ -13,7 +18,7 @@ help:
 	@echo "make book              build the book into _build/html"
 	@echo "make refresh           execute the chapters and store their outputs"
 	@echo "make test              run the tests, the chapters included"
-	@echo "make reproduce RUN=x   compute a run from nothing or resume it, then execute its chapters (RUN=$(RUN));"
+	@echo "make reproduce RUN=x   compute a run from nothing or resume it, then execute its chapters (RUN=$$RUN);"
 	@echo "                       several: RUN=\"a b c\" JOBS=2; also the stages that cost a training each: OPTIONAL=1"
 	@echo "make lab               open the chapters in JupyterLab"
 	@echo "make bench             measure the speed of this machine"
@@ -39,7 +44,7 @@ test: .venv/.ready
 	    --nbval-sanitize-with tests/sanitise.cfg --nbval-cell-timeout 1800
 
 reproduce: .venv/.ready
-	$(BIN)/python -m lib.runs.reproduce $(RUN) --jobs $(JOBS) $(if $(OPTIONAL),--optional)
+	$(BIN)/python -m lib.runs.reproduce --jobs "$$JOBS" $(if $(OPTIONAL),--optional) -- "$$RUN"
 
 lab: .venv/.ready
 	$(BIN)/jupyter lab book/

@@ -1,5 +1,8 @@
 """What several test files need: small networks and image sets, made in milliseconds."""
 
+import contextlib
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,8 @@ from lib import cct
 from lib.data import ImageSet
 
 torch.set_num_threads(1)
+BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 def tiny_config(**changes) -> cct.Config:
@@ -33,3 +38,16 @@ def network() -> cct.CCT:
 @pytest.fixture
 def images() -> ImageSet:
     return tiny_images()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if executable is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with (
+        sync_api.sync_playwright() as play,
+        contextlib.closing(play.chromium.launch(executable_path=executable, args=FLAGS)) as started,
+    ):
+        yield started

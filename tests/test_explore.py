@@ -66,6 +66,23 @@ def test_a_matrix_reaches_the_page_as_one_row_a_label():
     assert [r["v"] for r in rows] == [[0, 1], [2, 3]] and [r["true"] for r in rows] == ["a", "b"]
 
 
+STRANGE = ["it's", '"', "\\", "<unk>", "<!--<script>", "</script>", "<img src=x onerror=alert()>", "&lt;", "é \u2028"]
+
+
+@pytest.mark.parametrize("labels", [STRANGE, list(np.array(STRANGE)), list(range(9))])
+def test_charts_take_any_label(labels):
+    K, names = len(labels), [str(name) for name in labels]
+    matrix = charts.matrix(np.eye(K), labels, "t").to_dict()
+    expression = next(t["calculate"] for t in matrix["transform"] if "calculate" in t)
+    assert json.loads(expression.removesuffix("[datum.j - 1]")) == names
+    clipped = charts.clipped_matrix(np.eye(K), np.arange(K), labels, "t").to_dict()
+    mapped = head_charts.head_map(np.ones((2, K)), labels, "t").to_dict()
+    shared = head_charts.partition({"one": np.arange(K) % 2}, labels).to_dict()
+    for chart, column in ((matrix, "true"), (clipped, "true"), (mapped, "name"), (shared, "name")):
+        rows = chart["datasets"][chart["data"]["name"]]
+        assert {r[column] for r in rows} == set(names)
+
+
 def test_the_live_explorer_follows_its_controls():
     run = FewNodes()
     explorer = explore.NodeExplorer(run)
@@ -100,11 +117,35 @@ def test_the_page_gets_class_means_and_weights_of_every_node():
         np.testing.assert_allclose(explore.unpacked(packed), values, rtol=1e-3, atol=1e-4 * np.abs(values).max())
 
 
-@pytest.mark.parametrize("name", ["</script>", "naïve \u2028"])
-def test_label_names_cannot_break_out_of_the_script(name):
+def test_explorers_in_a_page_take_any_label_and_do_not_disturb_each_other(browser):
     run = FewNodes()
-    run.label_names = (name, *run.label_names[1:])
-    assert explore.page(run).data.count("</script>") == 1
+    run.name, run.label_names = '"a b:ü', STRANGE[3:]
+    other = FewNodes()
+    page, wrong = browser.new_page(), []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("dialog", lambda dialog: wrong.append(dialog.message) or dialog.dismiss())
+    page.goto("data:text/html,")
+    page.set_content("".join(explore.page(r).data for r in (run, run, other)))
+    roots = page.locator(".node-explorer")
+    ids = roots.evaluate_all("all => all.map(root => root.id)")
+    assert ids == ['node-explorer-"a b:ü', 'node-explorer-"a b:ü-2', "node-explorer-few"]
+    drawn = "root => [...root.querySelector('[name=label]').options].map(o => o.textContent)"
+    for i, names in enumerate((run.label_names, run.label_names, other.label_names)):
+        assert roots.nth(i).evaluate(drawn) == ["none", *names]
+        assert roots.nth(i).get_attribute("data-clusters")
+    assert not wrong
+    page.close()
+
+
+def test_live_explorers_show_any_label_as_text():
+    run, images = WithNetwork(), tiny_images(split="test")
+    run.label_names = STRANGE[3:8]
+    live = explore.NodeExplorer(run), explore_heads.HeadExplorer(run, images), explore_image.ImageExplorer(run, images)
+    for explorer in live:
+        for i in range(5):
+            (explorer.label if hasattr(explorer, "label") else explorer.node).value = i
+            assert "<u" not in explorer.words.value and "<i" not in explorer.words.value
+    assert "&lt;unk&gt;" in live[1].words.value + live[2].words.value
 
 
 class WithNetwork(FewNodes):
@@ -143,11 +184,12 @@ def test_the_image_explorer_shows_what_each_node_adds():
     assert explorer.answer[0] == "abcde"[fields.argmax()]
     before = explorer.parts
     file = io.BytesIO()
-    Image.fromarray(np.full((20, 30, 3), 200, np.uint8)).save(file, "PNG")
+    Image.fromarray(np.full((20, 30), 200 * 257, np.uint16)).save(file, "PNG")  # 16 bits
     upload = {"name": "own.png", "type": "image/png", "size": 1, "last_modified": datetime.now(UTC)}
     for _ in range(2):  # the second time after another image
         explorer.upload.value = (upload | {"content": memoryview(file.getvalue())},)
-        assert explorer.own.shape == (8, 8, 3) and not np.allclose(before, explorer.parts)
+        assert explorer.own.shape == (8, 8, 3) and (explorer.own == 200).all()
+        assert not np.allclose(before, explorer.parts)
         assert len(explorer.picture.outputs) == 1
         explorer.image.value += 1
         assert explorer.own is None

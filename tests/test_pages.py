@@ -1,10 +1,8 @@
 """The built book: every page is there, complete, and works in a browser that reaches nothing but the book."""
 
-import contextlib
 import functools
 import http.server
 import json
-import shutil
 import subprocess
 import sys
 import threading
@@ -20,8 +18,6 @@ ROOT = Path(__file__).resolve().parents[1]
 HTML = ROOT / "_build" / "html"
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
-BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 CHARTS = "div[id^='altair-viz-'], .vega-embed"
 DRAWN = f"""() => [...document.querySelectorAll("{CHARTS}")].every(chart => chart.querySelector('canvas, svg.marks'))"""
 
@@ -44,19 +40,6 @@ def address(html):
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
-
-
-@pytest.fixture(scope="session")
-def browser():
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with (
-        sync_api.sync_playwright() as play,
-        contextlib.closing(play.chromium.launch(executable_path=executable, args=FLAGS)) as started,
-    ):
-        yield started
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Every chapter, executed with papermill on a network trained from nothing: what `make reproduce` does."""
 
+import contextlib
 import json
 import subprocess
 
@@ -63,3 +64,25 @@ def test_a_run_that_fails_stops_no_other_and_is_named(monkeypatch, capsys, faili
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [[n, "FAILED," if n in failing else "done"] for n in names]
     assert all(line.endswith(f"{name}/report.md") for name, line in zip(names, lines, strict=True))
+
+
+@pytest.mark.parametrize("typed", ["nope; echo hacked", "$(shell echo hacked)", '"; echo hacked; "', "`echo hacked`"])
+@pytest.mark.parametrize("variable", ["RUN", "JOBS"])
+def test_what_is_typed_is_no_command(tmp_path, variable, typed):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nprintf '<%s>' \"$@\"\n")
+    python.chmod(0o755)
+    call = ["make", "-s", "-o", ".venv/.ready", f"BIN={tmp_path}", "help", "reproduce", f"{variable}={typed}"]
+    done = subprocess.run(call, cwd=runs.ROOT, capture_output=True, text=True)
+    run, jobs = (typed if name == variable else default for name, default in (("RUN", "glyphs"), ("JOBS", "1")))
+    assert done.stdout.endswith(f"<-m><lib.runs.reproduce><--jobs><{jobs}><--><{run}>") and not done.stderr
+    assert "hacked" not in done.stdout.splitlines()
+    assert f"(RUN={run})" in done.stdout
+
+
+@pytest.mark.parametrize(("typed", "said"), [("nope; echo", "unknown run 'nope;'"), (" ", "name a run")])
+def test_names_of_runs_are_checked(monkeypatch, capsys, typed, said):
+    monkeypatch.setattr("sys.argv", ["reproduce", "--jobs", "1", "--", typed])
+    with contextlib.suppress(SystemExit):
+        assert reproduce.main() == 2
+    assert said in capsys.readouterr().err

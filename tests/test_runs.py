@@ -83,6 +83,21 @@ def test_a_run_is_made_once_and_then_loaded(folder):
     assert len(loaded.statistics()) == len(loaded.sites) == len(loaded.table("probes"))
 
 
+def test_a_run_of_fewer_labels_than_the_top_five(folder, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda name, split: tiny_images(classes=3, split=split))
+    (folder / "config.toml").write_text(CONFIG.replace("classes = 5", "classes = 3"))
+    run = runs.make("tiny")
+    run.require("heads"), run.require("andc")
+    assert run.results["test_top5_accuracy"] == 1
+
+
+def test_one_head_is_refused_before_training(folder):
+    (folder / "config.toml").write_text(CONFIG.replace("heads = 2", "heads = 1"))
+    with pytest.raises(ValueError, match="heads = 1: what heads share out among them needs at least two"):
+        runs.make("tiny").require("train")
+    assert not list(folder.glob("*.safetensors"))
+
+
 def test_another_configuration_makes_results_stale(folder):
     runs.make("tiny").require("heads"), runs.make("tiny").require("andc")
     config = folder / "config.toml"

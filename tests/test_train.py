@@ -156,6 +156,15 @@ def test_top_k_accuracy():
     logits = np.array([[3, 2, 1], [1, 2, 3.0]])
     assert evaluate.accuracy(logits, np.array([0, 1])) == 0.5
     assert evaluate.accuracy(logits, np.array([0, 1]), top=2) == 1
+    assert evaluate.accuracy(logits, np.array([1, 0]), top=5) == 1
+
+
+@pytest.mark.parametrize("measured", [evaluate.accuracy, evaluate.label_accuracy])
+def test_logits_that_are_not_numbers_have_no_accuracy(measured):
+    logits = np.eye(4)
+    logits[2, 3] = np.nan
+    with pytest.raises(ValueError, match="got NaN for 1 of 4"):
+        measured(logits, np.arange(4))
 
 
 def test_a_deadline_leaves_room_for_a_step_as_long_as_the_longest(monkeypatch):

@@ -4,7 +4,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.charts.nodes import COLOURS, NEUTRAL, NOISE, SIGNAL, described, pixels
+from lib.charts.nodes import COLOURS, NEUTRAL, NOISE, SIGNAL, described, named, pixels
 from lib.heads import shares
 
 CONTROLS = {  # column prefix in the table "heads_encoders" -> what it is
@@ -19,7 +19,7 @@ def head_map(counts: np.ndarray, names: list[str], title: str) -> alt.Chart:
 
     counts: (heads, K), as `heads.diagonal_counts` gives them. Click a label to mark it.
     """
-    share = shares(counts.astype(float))
+    share, names = shares(counts.astype(float)), named(names)
     known = np.flatnonzero(np.isfinite(share[0]))
     strongest = share[:, known].argmax(0)
     order = [names[i] for i in known[np.lexsort((-share[strongest, known], strongest))]]
@@ -131,7 +131,7 @@ def removal(table: pd.DataFrame) -> alt.Chart:
 
 def partition(experts: dict[str, np.ndarray], names: list[str]) -> alt.Chart:
     """The expert head of each label in several runs, one row a run; experts: run -> (K,), counting from 0."""
-    first = next(iter(experts.values()))
+    first, names = next(iter(experts.values())), named(names)
     order = [names[i] for i in np.argsort(first, kind="stable")]
     rows = [
         {"run": run, "name": names[i], "head": int(h) + 1}

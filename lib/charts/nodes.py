@@ -1,5 +1,6 @@
 """Altair charts of the book: one theme, one colour for each meaning, readable in light and dark pages."""
 
+import json
 import os
 
 import altair as alt
@@ -137,6 +138,7 @@ def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field
 
     The page receives one row of numbers a label and unfolds them itself, which keeps 10,000 cells small.
     """
+    labels = named(labels)
     rows = [
         {"true": name, "i": i, "v": [float(f"{x:.3g}") for x in row]}
         for i, (name, row) in enumerate(zip(labels, values, strict=True))
@@ -146,7 +148,7 @@ def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field
         alt.Chart(alt.InlineData(rows), width=size, height=size, title=title)
         .transform_flatten(["v"])
         .transform_window(j="row_number()", groupby=["i"])
-        .transform_calculate(output=f"{labels!r}[datum.j - 1]", column="datum.j - 1")
+        .transform_calculate(output=f"{json.dumps(labels)}[datum.j - 1]", column="datum.j - 1")
         .mark_rect()
         .encode(
             x=alt.X("column:O", title="output unit", axis=alt.Axis(labels=False, ticks=False)),
@@ -168,6 +170,7 @@ def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field
 def clipped_matrix(clipped: np.ndarray, index: np.ndarray, labels: list[str], title: str, size: int = 240) -> alt.Chart:
     """A clipped matrix: ones inside a cluster block in the signal's colour, those outside in the noise's."""
     rows, columns = np.nonzero(clipped)
+    labels = named(labels)
     kind = np.where((index[rows] == index[columns]) & (index[rows] >= 0), "cluster", "noise")
     table = pd.DataFrame({"i": rows, "j": columns, "kind": kind})
     table["true"], table["output"] = ([labels[k] for k in table[c]] for c in "ij")
@@ -203,6 +206,11 @@ def node_steps(field: np.ndarray, labels: list[str], threshold: float = snp.THRE
     )
     chart = alt.vconcat(first.resolve_scale(color="independent"), second)
     return described(chart, "One node's field, normalised, clipped, and with its clusters moved to the diagonal")
+
+
+def named(labels) -> list[str]:
+    """Names of labels as a chart takes them: text, whatever they were."""
+    return [str(name) for name in labels]
 
 
 def described(chart, text: str):

@@ -54,13 +54,17 @@ class MissingFonts(FileNotFoundError):
         )
 
 
-@lru_cache(maxsize=3)
 def load(split: str) -> ImageSet:
     """The split "train" (200 images a label), "validation" or "test" (50 each); the labels are the characters.
 
     "validation" has other images of the families of "train"; "test" has families that are in neither. Raises ValueError
     for an unknown split and MissingFonts where a typeface is not installed.
     """
+    return _drawn(split).locked()
+
+
+@lru_cache(maxsize=3)
+def _drawn(split: str) -> ImageSet:
     return draw(split)
 
 

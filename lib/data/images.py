@@ -1,15 +1,17 @@
 """Sets of images in memory, and how images reach a network."""
 
 import dataclasses
+import io
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from lib.data.sets import LabelledSet
+from lib.data.sets import LabelledSet, tensor
 from lib.system.device import constant
 
 STATISTICS = {  # mean and standard deviation of each channel of the training images, in units of the full range
@@ -40,13 +42,12 @@ class ImageSet(LabelledSet):
     std: tuple[float, float, float] = (0.25, 0.25, 0.25)
 
     def __post_init__(self):
-        n, k = len(self.labels), len(self.label_names)
-        shape = self.images.shape
+        super().__post_init__()
+        n, shape = len(self.labels), self.images.shape
         if self.images.dtype != np.uint8 or len(shape) != 4 or shape[0] != n or shape[3] != 3:
             raise ValueError(f"images must be uint8 ({n}, H, W, 3), got {self.images.dtype} {shape}")
-        if n and not (self.labels.min() >= 0 and self.labels.max() < k):
-            found = f"{self.labels.min()} to {self.labels.max()}"
-            raise ValueError(f"{self.name} {self.split}: labels must lie in 0 to {k - 1}, got {found}")
+        if self.coarse_names is not None:
+            object.__setattr__(self, "coarse_names", [str(name) for name in self.coarse_names])
 
     @property
     def superclasses(self) -> list[str] | None:
@@ -58,7 +59,7 @@ class ImageSet(LabelledSet):
 
     def inputs(self, part: slice, device: str | torch.device) -> Tensor:
         """Normalised, float32 (B, 3, H, W)."""
-        return normalise(torch.as_tensor(self.images[part]).to(device), self.mean, self.std)
+        return normalise(tensor(self.images[part]).to(device), self.mean, self.std)
 
     def resized(self, side: int) -> "ImageSet":
         """The same images at side x side pixels, reduced by Pillow with antialiasing; itself if they have that size.
@@ -77,9 +78,48 @@ class ImageSet(LabelledSet):
         return dataclasses.replace(self, images=np.stack(small))
 
 
+def decode(source: bytes | str | Path | list | np.ndarray | None) -> np.ndarray:
+    """An image as uint8 (H, W, 3): a file's content, its path, or its pixels, integers 0 to 255 (H, W[, 1 or 3]).
+
+    It is turned upright as its camera says (EXIF), 16 bits are scaled to 8, and transparency is dropped. ValueError
+    that says why something is no such image.
+    """
+    if isinstance(source, (bytes, str, Path)):
+        try:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+                ImageOps.exif_transpose(image, in_place=True)
+                return _eight_bits(image)
+        except Exception as error:  # of a dozen kinds, as files are damaged in many ways
+            raise ValueError(f"not an image that can be read: {error}") from error
+    if source is None:
+        raise ValueError("there is no image")
+    pixels = np.asarray(source)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3) or pixels.dtype.kind not in "iu":
+        raise ValueError(f"expected pixels, integers (H, W, 3) or (H, W), got {pixels.dtype} {pixels.shape}")
+    if pixels.size and not 0 <= pixels.min() <= pixels.max() <= 255:
+        raise ValueError(f"pixels must lie in 0 to 255, got {pixels.min()} to {pixels.max()}")
+    return np.repeat(pixels, 3 // pixels.shape[2], axis=2).astype(np.uint8)
+
+
+def _eight_bits(image: Image.Image) -> np.ndarray:
+    """uint8 (H, W, 3) of a Pillow image in any mode that has a scale."""
+    if image.mode.startswith("I"):  # Pillow's modes of 16 bits, and of 32 bits into which it reads 16
+        grey = np.asarray(image).astype(np.int64)
+        if grey.size and not 0 <= grey.min() <= grey.max() < 2**16:
+            raise ValueError(f"values of {grey.min()} to {grey.max()} have no scale; save it with 8 or 16 bits")
+        return decode((grey + 128) // 257)
+    if image.mode == "F":
+        raise ValueError("floating-point values have no scale; save it with 8 or 16 bits")
+    if "transparency" in image.info:
+        image = image.convert("RGBA")
+    return np.asarray(image.convert("RGB"))
+
+
 def normalise(images: Tensor | np.ndarray, mean: tuple, std: tuple) -> Tensor:
     """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) with (x / 255 - mean) / std, in channels-last memory order."""
-    x = torch.as_tensor(images)
+    x = images if isinstance(images, Tensor) else tensor(images)
     if x.dtype != torch.uint8 or x.ndim != 4 or x.shape[-1] != 3:
         raise ValueError(f"images must be uint8 (B, H, W, 3), got {x.dtype} {tuple(x.shape)}")
     mean, std = constant(mean, x.device), constant(std, x.device)

@@ -1,5 +1,6 @@
 """What sets of labelled things share, whatever the things are: parts with as many of each label, and batches."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Self
@@ -20,6 +21,16 @@ class LabelledSet:
     labels: np.ndarray
     label_names: list[str]
     thing: str  # what error messages call one of them
+
+    def __post_init__(self):
+        labels = self.labels
+        if labels.ndim != 1 or labels.dtype.kind not in "iu":
+            raise ValueError(f"labels must be integers (N,), got {labels.dtype} {labels.shape}")
+        object.__setattr__(self, "label_names", [str(name) for name in self.label_names])
+        K = len(self.label_names)
+        if len(labels) and not 0 <= labels.min() <= labels.max() < K:
+            found = f"{labels.min()} to {labels.max()}"
+            raise ValueError(f"{self.name} {self.split}: labels must lie in 0 to {K - 1}, got {found}")
 
     def inputs(self, part: slice, device: str | torch.device):
         """Some of the things as a network takes them, on the device."""
@@ -45,6 +56,13 @@ class LabelledSet:
             raise ValueError(f"an epoch needs at least one batch of {batch} {things}, got {len(self)} {things}")
         return len(self) // batch
 
+    def locked(self) -> Self:
+        """The same set with arrays that cannot be edited, as caches hand it out."""
+        arrays = {name: v.view() for name, v in vars(self).items() if isinstance(v, np.ndarray)}
+        for array in arrays.values():
+            array.flags.writeable = False
+        return replace(self, **arrays)
+
     def take(self, indices: np.ndarray) -> Self:
         """The things at some positions, in that order."""
         return replace(self, **{name: v[indices] for name, v in vars(self).items() if isinstance(v, np.ndarray)})
@@ -69,4 +87,11 @@ def batches(
     first, last, _ = part.indices(len(things))
     for start in range(first, last, size):
         chosen = slice(start, min(start + size, last))
-        yield things.inputs(chosen, device), torch.as_tensor(things.labels[chosen]).to(device)
+        yield things.inputs(chosen, device), tensor(things.labels[chosen]).to(device)
+
+
+def tensor(array: np.ndarray) -> Tensor:
+    """An array as a tensor that shares its memory, not to be written into where the array is locked."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)

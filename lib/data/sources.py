@@ -1,113 +1,140 @@
 """Where sets come from.
 
 `load(name, split)` looks, in this order, in the folder named by the environment variable `MODUS_DATA`, in `data/` of
-the checkout (both in the Hugging Face parquet layout: `<folder>/<name>/<split>-*.parquet`, an image a row), then in
-torchvision's own cache, downloading there if a network can be reached. `glyphs` is drawn on this machine and needs no
-source at all.
+the checkout (in both for a folder `<name>` in one of the layouts below), then in torchvision's own cache, downloading
+there if a network can be reached. `glyphs` is drawn on this machine and needs no source at all.
+
+    <split>-*.parquet, data/<split>-*.parquet, <split>/*.parquet     as on the Hugging Face hub: an image a row
+    <split>/<label>/*.png                                            an image a file, of any format that Pillow reads
 """
 
-import io
-import json
 import os
-import re
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from PIL import Image, ImageOps
 
-from lib.data import glyphs
-from lib.data.images import STATISTICS, ImageSet
+from lib.data import glyphs, parquet
+from lib.data.images import STATISTICS, ImageSet, decode
 from lib.system.errors import MissingData, unknown
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLITS = ("train", "validation", "test")
-IMAGE_COLUMNS = ("img", "image")
-LABEL_COLUMNS = ("fine_label", "label")
+ALIASES = {"validation": ("validation", "val", "valid")}  # what a folder may call a split
+PARQUET = ("{}-*.parquet", "{}.parquet", "data/{}-*.parquet", "{}/*.parquet")
+IMAGES = "{}/*/**/*"  # below a folder a label
+KEPT = 4  # sets in memory
+
+State = dict[Path, tuple | None]  # what tells that a file was changed or replaced
+_kept: dict[tuple, tuple[list[Path], State, ImageSet]] = {}
 
 
-@lru_cache(maxsize=4)
 def load(name: str, split: str) -> ImageSet:
     """An image set by name ("cifar100", "flowers102", "glyphs", or a folder of your own) and split.
 
-    Raises ValueError for an unknown name or split, and MissingData, which names the ways to provide it, where no source
-    has the set.
+    The last few sets are kept in memory, for as long as their files stay as they are; their arrays cannot be edited.
+    Raises ValueError for an unknown name or split and for a file that cannot be read, with its name and row, and
+    MissingData, which names the ways to provide a set, where no source has it.
     """
     if name == "glyphs":
         return glyphs.load(split)
-    folders = [folder / name for folder in _folders() if (folder / name).is_dir()]
+    roots = _folders()
+    folders = [root / name for root in roots if (root / name).is_dir()]
     if name not in STATISTICS and not folders:
-        raise unknown("data set", name, known_sets())
+        variable = "MODUS_DATA" if os.environ.get("MODUS_DATA") else "MODUS_DATA is not set"
+        looked = f"looked for a folder of that name in {', '.join(map(str, roots))} ({variable})"
+        raise ValueError(f"{unknown('data set', name, known_sets())}; {looked}")
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
     for folder in folders:
-        if files := sorted(folder.glob(f"{split}-*.parquet")):
-            return _from_parquet(name, split, files)
+        if _files(folder, split):
+            return _from_folder(name, split, folder)
     if folders:
-        raise unknown(
-            f"split of {name} in {folders[0]}",
-            split,
-            sorted({re.split("-", f.name)[0] for f in folders[0].glob("*.parquet")}),
-        )
-    return _from_torchvision(name, split)
+        found = [s for s in SPLITS if _files(folders[0], s)]
+        expected = " or ".join(layout.format(split) for layout in (*PARQUET, "{}/<label>/*.png"))
+        raise ValueError(f"{unknown(f'split of {name} in {folders[0]}', split, found)}; expected files {expected}")
+    cache = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch")) / "datasets"
+    return _from_torchvision(name, split, cache).locked()
 
 
 def known_sets() -> list[str]:
     """Names that `load` takes on this machine."""
-    own = {f.name for folder in _folders() if folder.is_dir() for f in folder.iterdir() if any(f.glob("*.parquet"))}
+    folders = [f for root in _folders() if root.is_dir() for f in root.iterdir() if f.is_dir()]
+    own = {f.name for f in folders if any(_files(f, split) for split in SPLITS)}
     return sorted(own | set(STATISTICS))
 
 
 def _folders() -> list[Path]:
+    """Where sets are looked for; ValueError if MODUS_DATA names something else than a folder."""
     named = os.environ.get("MODUS_DATA")
-    return ([Path(named)] if named else []) + [ROOT / "data"]
+    if named and not Path(named).expanduser().is_dir():
+        raise ValueError(f"MODUS_DATA must name a folder that holds image sets, got {named!r}: correct it or unset it")
+    return ([Path(named).expanduser().absolute()] if named else []) + [ROOT / "data"]
 
 
-def _from_parquet(name: str, split: str, files: list[Path]) -> ImageSet:
-    tables = [pq.read_table(f) for f in files]
-    columns = tables[0].column_names
-    image_column = next((c for c in IMAGE_COLUMNS if c in columns), None)
-    label_column = next((c for c in LABEL_COLUMNS if c in columns), None)
-    if image_column is None or label_column is None:
-        raise ValueError(
-            f"{files[0]} must have an image column ({' or '.join(IMAGE_COLUMNS)}: {{bytes, path}}) and a label column"
-            f" ({' or '.join(LABEL_COLUMNS)}: integer); it has {', '.join(columns)}"
-        )
-    encoded = [row["bytes"] for table in tables for row in table.column(image_column).to_pylist()]
-    images = [np.asarray(Image.open(io.BytesIO(e)).convert("RGB")) for e in encoded]
-    if len(sizes := {i.shape[:2] for i in images}) != 1:
-        raise ValueError(
-            f"{name} {split}: all images must have the same size, got {sorted(sizes)[:5]} ...; resize them first"
-        )
-
-    def integers(column: str) -> np.ndarray:
-        return np.concatenate([t.column(column).to_numpy() for t in tables]).astype(np.int64)
-
-    names = _names(tables[0].schema)
-    labels = integers(label_column)
-    coarse = "coarse_label" if "coarse_label" in columns else None
-    mean, std = STATISTICS.get(name, ((0.5,) * 3, (0.25,) * 3))
-    return ImageSet(
-        name, split, np.stack(images), labels,
-        names.get(label_column) or [str(i) for i in range(labels.max() + 1)],
-        integers(coarse) if coarse else None,
-        names.get(coarse) if coarse else None,
-        mean, std,
-    )  # fmt: skip
+def _files(folder: Path, split: str) -> list[Path]:
+    """The files of a split, in order: parquet files or else images, none if it has neither."""
+    Image.init()
+    readable = {extension for extension, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    for name in ALIASES.get(split, (split,)):
+        for layout in (*PARQUET, IMAGES):
+            found = (f for f in folder.glob(layout.format(name)) if not f.name.startswith("."))
+            if files := sorted(f for f in found if layout != IMAGES or f.suffix.lower() in readable):
+                return files
+    return []
 
 
-def _names(schema) -> dict[str, list[str]]:
-    """Label names of each class column, from the metadata that the `datasets` library writes into the schema."""
-    metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    features = metadata.get("info", {}).get("features", {})
-    return {column: f["names"] for column, f in features.items() if isinstance(f, dict) and f.get("names")}
+def _from_folder(name: str, split: str, folder: Path) -> ImageSet:
+    """A split of a set in a folder; from memory, where nothing has changed since it was read."""
+    files = {s: _files(folder, s) for s in SPLITS}
+    key, listed = (name, split, folder), [f for part in files.values() for f in part]
+    before, state, found = _kept.pop(key, (None, {}, None))
+    if before != listed or state != _state(state):
+        state = _state(listed)
+        if files[split][0].suffix == ".parquet":
+            sources, *labels = parquet.read(files, split)
+        else:
+            sources, *labels = _from_images(files, split, folder)
+        state |= _state(source for _, source in sources if isinstance(source, Path))
+        found = ImageSet(name, split, _decoded(sources), *labels, *STATISTICS.get(name, ((0.5,) * 3, (0.25,) * 3)))
+    _kept[key] = listed, state, found
+    for oldest in list(_kept)[:-KEPT]:
+        del _kept[oldest]
+    return found.locked()
 
 
-def _from_torchvision(name: str, split: str) -> ImageSet:
+def _state(files: Iterable[Path]) -> State:
+    found = {f: f.stat() if f.exists() else None for f in files}
+    return {f: s and (s.st_ino, s.st_size, s.st_mtime_ns) for f, s in found.items()}
+
+
+def _decoded(sources: parquet.Sources) -> np.ndarray:
+    """uint8 (N, H, W, 3); ValueError that names the row of an image that cannot be read or has another size."""
+    images: list[np.ndarray] = []
+    for where, source in sources:
+        try:
+            images.append(decode(source))
+            (h, w, _), (H, W, _) = images[-1].shape, images[0].shape
+            if (h, w) != (H, W):
+                raise ValueError(f"images must all have one size, got {h} x {w} after {H} x {W}; resize them first")
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
+    return np.stack(images)
+
+
+def _from_images(files: dict[str, list[Path]], split: str, folder: Path) -> tuple:
+    """Sources, labels and their names of a split with a folder a label."""
+    labels = {f: f.relative_to(folder).parts[1] for part in files.values() for f in part}
+    names = sorted(set(labels.values()))
+    return [(str(f), f) for f in files[split]], np.array([names.index(labels[f]) for f in files[split]]), names
+
+
+@lru_cache(maxsize=2)
+def _from_torchvision(name: str, split: str, cache: Path) -> ImageSet:
     from lib.system.vision import torchvision  # takes a second
 
-    cache = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch")) / "datasets"
     if name == "cifar100" and split == "validation":
         raise unknown("split of cifar100", split, ("train", "test"))
     try:

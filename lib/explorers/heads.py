@@ -1,15 +1,15 @@
 """The head explorer, twice over the same measures: in the page (no kernel) and live in Jupyter."""
 
 import base64
+import html
 
 import ipywidgets as widgets
 import numpy as np
-import torch
 from IPython.display import HTML
 
-from lib import heads, snp
+from lib import charts, heads, snp
 from lib.charts import heads as head_charts
-from lib.data import normalise
+from lib.data import normalise, tensor
 from lib.explorers import page as embed
 
 
@@ -32,7 +32,7 @@ def page(run) -> HTML:
             }
         )
     content = {
-        "labels": list(run.label_names),
+        "labels": charts.named(run.label_names),
         "superclasses": run.superclasses,
         "heads": int(table["head"].max()),
         "encoders": encoders,
@@ -63,7 +63,8 @@ class HeadExplorer(widgets.VBox):
         depth = run.definition.network.depth
         self.encoder = widgets.Dropdown(options=range(1, depth + 1), value=depth, description="encoder")
         self.head = widgets.Dropdown(options=range(1, self.heads + 1), description="head")
-        self.label = widgets.Dropdown(options=[(n, i) for i, n in enumerate(run.label_names)], description="label")
+        labels = [(n, i) for i, n in enumerate(charts.named(run.label_names))]
+        self.label = widgets.Dropdown(options=labels, description="label")
         self.threshold = widgets.FloatSlider(value=snp.THRESHOLD, min=0, max=0.95, step=0.05, description="threshold")
         self.image = widgets.BoundedIntText(value=0, min=0, max=99, description="image")
         self.words, self.picture = widgets.HTML(), widgets.Output()
@@ -79,12 +80,13 @@ class HeadExplorer(widgets.VBox):
         site, h, label = f"{self.encoder.value}.mha", self.head.value - 1, self.label.value
         fields = self.run.fields(site)
         self.counts = heads.diagonal_counts(fields, self.heads, self.threshold.value)
-        share, names = heads.shares(self.counts.astype(float)), self.run.label_names
+        share, names = heads.shares(self.counts.astype(float)), charts.named(self.run.label_names)
         best = [i for i in np.argsort(-np.nan_to_num(share[h])) if self.counts[h, i]][:8]
         own = ", ".join(f"{names[i]} ({self.counts[h, i]} of {self.counts[:, i].sum()})" for i in best)
         by_head = ", ".join(f"head {k + 1}: {n}" for k, n in enumerate(self.counts[:, label]))
         self.words.value = (
-            f"<b>{names[label]}</b>: {by_head} nodes. <b>Head {h + 1}</b>, largest shares: {own or 'none'}."
+            f"<b>{html.escape(names[label])}</b>: {by_head} nodes."
+            f" <b>Head {h + 1}</b>, largest shares: {html.escape(own) or 'none'}."
         )
         self.picture.outputs = ()
         self.picture.append_display_data(head_charts.head_map(self.counts, names, site))
@@ -100,7 +102,7 @@ class HeadExplorer(widgets.VBox):
         """Attention that each token receives from all tokens on average, as a square."""
         if self.images is None:
             return None
-        image = torch.from_numpy(self._image(label))[None].to(self.run.device)
+        image = tensor(self._image(label))[None].to(self.run.device)
         maps = self.network.attention_maps(normalise(image, self.images.mean, self.images.std))[self.encoder.value - 1]
         side = self.run.definition.network.grid
         return maps[0, head].mean(0).reshape(side, side).cpu().numpy()

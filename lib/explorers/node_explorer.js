@@ -3,6 +3,7 @@ function modusNodeExplorer(root, data) {
   const K = data.labels.length, SIGNAL = "#0072b2", NOISE = "#d55e00", POSITIVE = [0, 107, 79], NEGATIVE = [204, 121, 167];
   const names = Object.keys(data.sites), places = [...new Set(names.map((s) => s.split(".")[1]))];
   const encoders = [...new Set(names.map((s) => s.split(".")[0]))];
+  const option = (name) => new Option(name).outerHTML; // escaped
 
   root.innerHTML = `
     <style>
@@ -25,8 +26,8 @@ function modusNodeExplorer(root, data) {
     </style>
     <div class="controls">
       <label>label of interest <select name="label"><option value="-1">none</option>${data.labels.map((n, i) => `<option value="${i}"></option>`).join("")}</select></label>
-      <label>encoder <select name="encoder">${encoders.map((e) => `<option>${e}</option>`).join("")}</select></label>
-      <label>place <select name="place">${places.map((p) => `<option>${p}</option>`).join("")}</select></label>
+      <label>encoder <select name="encoder">${encoders.map(option).join("")}</select></label>
+      <label>place <select name="place">${places.map(option).join("")}</select></label>
       <label>node <input name="node" type="number" min="0" step="1" value="0"></label>
       <label>view <select name="view"><option>field</option><option>normalised</option><option>clipped</option></select></label>
       <label><span>threshold <span class="threshold"></span></span> <input name="threshold" type="range" min="0" max="0.95" step="0.05"></label>

@@ -5,6 +5,7 @@ its expressions do not have. It is a small script that gets every node's class m
 """
 
 import base64
+import html
 
 import ipywidgets as widgets
 import numpy as np
@@ -23,7 +24,7 @@ def page(run) -> HTML:
     sites = {}
     for site in run.sites:
         sites[site] = [_packed(run.class_means(site)), _packed(run.weight(site))]
-    content = {"labels": list(run.label_names), "sites": sites, "threshold": snp.THRESHOLD}
+    content = {"labels": charts.named(run.label_names), "sites": sites, "threshold": snp.THRESHOLD}
     return embed.script("node", run.name, "modusNodeExplorer", content)
 
 
@@ -66,7 +67,7 @@ class NodeExplorer(widgets.VBox):
     def _update(self, change=None):
         if change and change["owner"] is self.site:
             self.node.max = self.run.weight(self.site.value).shape[1] - 1
-        labels, K = self.run.label_names, len(self.run.label_names)
+        labels, K = charts.named(self.run.label_names), len(self.run.label_names)
         field = self.run.fields(self.site.value, "test", self.silencing.value)[self.node.value]
         clipped = snp.clip(snp.normalise(field), self.threshold.value)[None]
         order = np.random.default_rng(self.order.value).permutation(K) if self.order.value else None
@@ -74,7 +75,7 @@ class NodeExplorer(widgets.VBox):
         self.statistics = {name: int(of_node[0]) for name, of_node in snp.node_statistics(clipped, index).items()}
         self.clusters = [[labels[i] for i in np.flatnonzero(index[0] == c)] for c in range(index.max() + 1)]
         none = "none" if clipped.any() else "none: this node is silent"
-        found = "; ".join(", ".join(c) for c in self.clusters) or none
+        found = html.escape("; ".join(", ".join(c) for c in self.clusters) or none)
         self.words.value = f"<b>{len(self.clusters)} clusters</b>: {found}. Noise: {self.statistics['noise']} ones."
         self.picture.outputs = ()
         self.picture.append_display_data(charts.node_steps(field, labels, self.threshold.value))

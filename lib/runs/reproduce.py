@@ -123,12 +123,15 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="how many runs at a time (default: 1)")
     parser.add_argument("--optional", action="store_true", help="also the stages that cost a training each")
     options = parser.parse_args()
+    names = [name for argument in options.runs for name in argument.split()]  # `make` hands on all in one
+    if not names:
+        parser.error("name a run")
     if options.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {options.jobs}")
     try:
-        if len(options.runs) == 1:
-            return int(bool(reproduce(options.runs[0], optional=options.optional)))
-        return int(bool(reproduce_all(options.runs, options.jobs, options.optional)))
+        if len(names) == 1:
+            return int(bool(reproduce(names[0], optional=options.optional)))
+        return int(bool(reproduce_all(names, options.jobs, options.optional)))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -100,7 +100,7 @@ class Run(Results):
         """The run's images, at the size its network takes; MissingData where no source has them."""
         if split not in self._images:
             side = self.definition.network.image_size
-            self._images[split] = data.load(self.definition.data, split).resized(side)
+            self._images[split] = data.load(self.definition.data, split).resized(side).locked()
         return self._images[split]
 
     def require(self, stage: str):

@@ -47,6 +47,8 @@ def train_network(job: Job) -> Made:
     d, results, images, test = job.definition, job.results, job.images("train"), job.images("test")
     if (K := d.network.classes) != len(images.label_names):
         raise ValueError(f"the network has {K} outputs, {images.name} has {len(images.label_names)} labels")
+    if d.network.heads < 2:
+        raise ValueError("heads = 1: what heads share out among them needs at least two; set heads in [network]")
     checkpoint = results.unfinished("training.safetensors")
     network, curve = loop.train(
         results.build, d.training, images, d.seed, checkpoint,

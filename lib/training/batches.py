@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lib.data import ImageSet, normalise
+from lib.data import ImageSet, normalise, tensor
 from lib.data.augment import mixing
 from lib.data.augment.apply import augment
 from lib.data.augment.mixing import Targets
@@ -45,7 +45,7 @@ class TrainingBatches:
             )
         self.images, self.policy, self.batch, self.seed = images, policy, batch, seed
         self.device = torch.device(device)
-        self.pixels, self.labels = (torch.as_tensor(a).to(device) for a in (images.images, images.labels))
+        self.pixels, self.labels = (tensor(a).to(device) for a in (images.images, images.labels))
         self.H, self.W = images.images.shape[1:3]
         self.fill = tuple(round(255 * m) for m in images.mean)
         self.noise = mixing.noise_images(self.H, self.W, seed_for(seed), device) if policy.erase else None

@@ -22,12 +22,28 @@ def predict(network: nn.Module, things: LabelledSet, batch: int = 250, precision
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray, top: int = 1) -> float:
-    """Share of images whose label is among the `top` largest logits."""
+    """Share of things whose label is among the `top` largest of K logits, 1 if K <= `top`; ValueError for NaN."""
+    largest(logits)
+    if top >= logits.shape[1]:
+        return 1.0
     best = np.argpartition(-logits, top - 1, axis=1)[:, :top]
     return float((best == labels[:, None]).any(1).mean())
 
 
 def label_accuracy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Share of each label's images that get it as their largest logit, (K,); NaN for a label without images."""
+    """Share of each label's images that get it as their largest logit, (K,); NaN for a label without images.
+
+    ValueError for logits that are NaN.
+    """
     K = logits.shape[1]
-    return np.bincount(labels, logits.argmax(1) == labels, K) / np.bincount(labels, minlength=K)
+    return np.bincount(labels, largest(logits) == labels, K) / np.bincount(labels, minlength=K)
+
+
+def largest(logits: np.ndarray) -> np.ndarray:
+    """The index of each row's largest logit, (N,); ValueError for a row with NaN, which argmax would call largest."""
+    found = logits.argmax(1)
+    if undefined := np.isnan(logits[np.arange(len(found)), found]).sum():
+        raise ValueError(
+            f"logits must be numbers, got NaN for {undefined} of {len(found)}: check the network's weights and inputs"
+        )
+    return found

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.data import ImageSet, normalise
+from lib.data import ImageSet, normalise, tensor
 from lib.data.augment.apply import shift_and_flip
 from lib.probes import Probe
 from lib.recipes import ProbeRecipe
@@ -51,7 +51,7 @@ def train_probes(
         probes = {s: Probe(network.width(s), len(images.label_names)).to(device) for s in sites}
     parameters = [p for probe in probes.values() for p in probe.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-    pixels, labels = (torch.as_tensor(a).to(device) for a in (images.images, images.labels))
+    pixels, labels = (tensor(a).to(device) for a in (images.images, images.labels))
     per_epoch = images.steps(recipe.batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.epochs * per_epoch)
     sums = {s: torch.zeros(2, device=device) for s in probes}
