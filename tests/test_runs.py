@@ -167,7 +167,7 @@ def test_a_time_limit_stops_a_run_where_it_can_go_on(folder, monkeypatch):
         with contextlib.suppress(OutOfTime):
             loop.train(
                 run.build, run.definition.training, run.images("train"), 0, run.unfinished("training.safetensors"),
-                deadline=Deadline(0.02), identity=run.store.inputs("train"),
+                deadline=Deadline(0.02), identity=run.identity("train"),
             )  # fmt: skip
             runs.make("tiny").require("train")
             break
