@@ -56,7 +56,7 @@ reproduce: .venv/.ready $(if $(filter clinc150% banking77%,$(RUN)),.venv/.langua
 	$(BIN)/python -m lib.runs.reproduce --jobs "$$JOBS" $(if $(OPTIONAL),--optional) -- "$$RUN"
 
 lab: .venv/.ready
-	$(BIN)/jupyter lab book/
+	$(BIN)/jupyter lab $$([ "$$(id -u)" = 0 ] && echo --allow-root) book/
 
 bench: .venv/.ready
 	cd tests && ../$(BIN)/python -m bench

@@ -29,3 +29,7 @@ Where something new goes. A measure: a function on arrays in `snp`, `heads` or `
 function of a `Job` in `runs.stages`, whose files `runs.results` writes and reads. Imports point one way: each name
 above imports only what stands on a lower layer, never in a circle (`tests/test_layout.py`).
 """
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded: waiting threads leave the processor

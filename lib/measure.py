@@ -51,8 +51,12 @@ def measure_each(
     images: LabelledSet,
     silencings: Iterable[str] = SILENCING,
     batch: int = 250,
+    kept=None,
 ) -> dict[str, Measured]:
-    """`measure` by several conventions of silencing, from the same forward pass."""
+    """`measure` by several conventions of silencing, from the same forward pass.
+
+    kept: a `lib.training.resume.Sums`, from which a pass that was stopped goes on.
+    """
     keep_memory()
     silencings = tuple(silencings)
     for silencing in silencings:
@@ -80,9 +84,14 @@ def measure_each(
             pooled["input", site] = probes[site].pool_alone(h, current.mask)
 
     network.eval()
-    progress = bar(len(images), f"{images.split} images")
+    mine = parallel.part(len(images))
+    done = 0
+    if kept:
+        added = {f"{each}/{n}": total for (each, n), total in sums.items()}
+        done = kept.begin(added | {f"correct/{n}": total for n, total in correct.items()})
+    progress = bar(len(images), f"{images.split} images", done)
     with record(network, {s: network.site(s) for s in probes}, pool):
-        for current in batches(images, device, batch, parallel.part(len(images))):
+        for current in batches(images, device, batch, slice(mine.start + done, mine.stop)):
             network(*current.given)
             target = current.labels
             indicator = (torch.arange(K, device=device)[:, None] == target).float()  # which image has which label
@@ -93,6 +102,9 @@ def measure_each(
                 for each in silencings:
                     sums[each, n] += indicator @ of[each]
             progress.update(len(target) * parallel.size())
+            done += len(target)
+            if kept:
+                kept.after(done, len(images))
     progress.close()
     parallel.add(*sums.values(), *correct.values())
 
@@ -116,17 +128,24 @@ def measure_each(
 
 
 @torch.no_grad()
-def pooled(network: nn.Module, probes: Mapping[str, Probe], images: LabelledSet) -> dict[str, np.ndarray]:
-    """Pooled value of each node for each image, {site: (images, nodes)} float32, from one forward pass."""
+def pooled(network: nn.Module, probes: Mapping[str, Probe], images: LabelledSet, kept=None) -> dict[str, np.ndarray]:
+    """Pooled value of each node for each image, {site: (images, nodes)} float32, from one forward pass.
+
+    kept: as for `measure_each`.
+    """
     device = next(network.parameters()).device
-    parts: dict[str, list[Tensor]] = {s: [] for s in probes}
+    found = {s: torch.zeros(len(images), p.weight.shape[1]) for s, p in probes.items()}
+    done = kept.begin(found) if kept else 0
     current: Batch
 
     def pool(site: str, h: Tensor):
-        parts[site].append(probes[site].pool(h, current.mask).cpu())
+        found[site][done : done + len(h)] = probes[site].pool(h, current.mask).cpu()
 
     network.eval()
     with record(network, {s: network.site(s) for s in probes}, pool):
-        for current in batches(images, device):
+        for current in batches(images, device, part=slice(done, None)):
             network(*current.given)
-    return {s: torch.cat(p).numpy() for s, p in parts.items()}
+            done += len(current.labels)
+            if kept:
+                kept.after(done, len(images))
+    return {s: values.numpy() for s, values in found.items()}

@@ -1,5 +1,7 @@
 """What sets of labelled things share, whatever the things are: parts with as many of each label, and batches."""
 
+import hashlib
+import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -76,6 +78,14 @@ class LabelledSet:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def digest(self) -> str:
+        """Hash over its arrays and the names of its labels: the same for the same things, wherever they come from."""
+        found = hashlib.blake2b(json.dumps(self.label_names).encode(), digest_size=16)
+        for name, array in sorted((name, v) for name, v in vars(self).items() if isinstance(v, np.ndarray)):
+            found.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            found.update(np.ascontiguousarray(array))
+        return found.hexdigest()
 
     def require_every_class(self) -> Self:
         """Returns itself; ValueError that names the labels without any, since a mean over none is no number."""

@@ -1,8 +1,9 @@
 """Where sets come from.
 
-`load(name, split)` looks, in this order, in the folder named by the environment variable `MODUS_DATA`, in `data/` of
-the checkout (in both for a folder `<name>` in one of the layouts below), then in torchvision's own cache, downloading
-there if a network can be reached. `glyphs` is drawn on this machine and needs no source at all.
+`load(name, split)` looks, in this order, in the folder named by the environment variable `MODUS_DATA` (a relative path
+starts at the checkout), in `data/` of the checkout (in both for a folder `<name>` in one of the layouts below), then in
+torchvision's own cache, downloading there if a network can be reached. `glyphs` is drawn on this machine and needs no
+source at all.
 
     <split>-*.parquet, data/<split>-*.parquet, <split>/*.parquet     as on the Hugging Face hub: an image or a sentence
                                                                      a row, see `lib.data.parquet`
@@ -74,9 +75,9 @@ def known_sets() -> list[str]:
 def folders() -> list[Path]:
     """Where sets are looked for; ValueError if MODUS_DATA names something else than a folder."""
     named = os.environ.get("MODUS_DATA")
-    if named and not Path(named).expanduser().is_dir():
+    if named and not (ROOT / Path(named).expanduser()).is_dir():
         raise ValueError(f"MODUS_DATA must name a folder that holds data sets, got {named!r}: correct it or unset it")
-    return ([Path(named).expanduser().absolute()] if named else []) + [ROOT / "data"]
+    return ([ROOT / Path(named).expanduser()] if named else []) + [ROOT / "data"]
 
 
 def _files(folder: Path, split: str) -> list[Path]:

@@ -17,6 +17,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from lib.data import LabelledSet
 from lib.encoders import Encoders
 from lib.experiments import masked
 from lib.recipes import PruningRecipe, ScratchRecipe, TrainingRecipe
+from lib.system import identity
 from lib.system.device import bar
 from lib.system.files import Journal
 from lib.training import evaluate, loop
@@ -84,7 +86,10 @@ class PruningExperiment:
         training: TrainingRecipe,
         recipe: PruningRecipe,
         seed: int,
+        checkpoint: Path | None = None,
     ):
+        """checkpoint: for the networks that are trained from scratch, each in its turn."""
+        self.checkpoint, self.deadline, self.inputs = checkpoint, Deadline(), ""
         self.build, self.network, self.nodes = build, network, nodes
         self.train_images, self.test_images = train_images, test_images
         self.training, self.recipe, self.seed = training, recipe, seed
@@ -102,11 +107,14 @@ class PruningExperiment:
         Raises OutOfTime before the deadline comes.
         """
         progress = bar(len(keys), "masked networks")
+        self.deadline, self.inputs = deadline, journal.inputs
         deadline.begin()
         for key in keys:
             if key not in journal:
                 deadline.check(f"pruning, after {len(journal.found)} of {len(keys)} networks")
                 journal.add(key, self.measure(key))
+                if self.checkpoint:
+                    self.checkpoint.unlink(missing_ok=True)
             progress.update()
         progress.close()
         done = [(key, journal[key]) for key in keys]
@@ -138,9 +146,11 @@ class PruningExperiment:
         """The masked network, trained as the cell's regime says."""
         if key["regime"] == "scratch":
             device = next(self.network.parameters()).device
+            cell = identity.text(inputs=self.inputs, cell=key)
             new, _ = loop.train(
-                lambda: masked.apply(self.build(), masks), self.training, self.train_images, self.seed, device=device
-            )
+                lambda: masked.apply(self.build(), masks), self.training, self.train_images, self.seed,
+                self.checkpoint, device=device, deadline=self.deadline, identity=cell,
+            )  # fmt: skip
             return masked.make_permanent(new)
         if key["regime"] == "none":
             return masked.make_permanent(masked.apply(self.network, masks))

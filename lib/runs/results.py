@@ -54,6 +54,7 @@ class Results(Measures):
     def __init__(self, folder: Path, definition: Definition):
         self.folder, self.definition = folder, definition
         self.device = device.default()
+        self.begun: set[Path] = set()  # hidden files that are dropped when results are stored
 
     def require(self, stage: str):
         """Called before what a stage made is read; here nothing happens: it is there, or a FileNotFoundError comes."""
@@ -166,7 +167,7 @@ class Results(Measures):
             raise unknown("table", name, TABLES)
         self.require(TABLES[name])
         path = self.folder / f"{name}.csv"
-        return pd.read_csv(path, dtype={"site": str}, keep_default_na=name not in WITH_EMPTY_TEXT)
+        return pd.read_csv(path, dtype={"site": str}, keep_default_na=name not in WITH_EMPTY_TEXT, encoding="utf-8")
 
     def write_tables(self, columns: list[str] | None = None, **tables: pd.DataFrame | list[dict]) -> list[str]:
         """Tables by name, each as rows; `columns`, where there may be no row."""
@@ -175,8 +176,14 @@ class Results(Measures):
         return [f"{name}.csv" for name in tables]
 
     def unfinished(self, name: str) -> Path:
-        """A hidden file in which a stage keeps what it has until it is done."""
+        """A hidden file in which a stage keeps what it has until its results are stored and recorded."""
+        self.begun.add(self.folder / f".{name}")
         return self.folder / f".{name}"
+
+    def drop_unfinished(self):
+        """Remove what `unfinished` named: nothing needs it any more."""
+        for path in self.begun:
+            path.unlink(missing_ok=True)
 
     def _read(self, file: str, name: str) -> np.ndarray:
         return files.read_tensor(self.folder / file, name).numpy()

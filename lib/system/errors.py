@@ -12,6 +12,11 @@ def unknown(kind: str, got: object, known: Iterable[object]) -> ValueError:
     return ValueError(f"unknown {kind} {got!r}{hint}; known: {', '.join(names) or 'none'}")
 
 
+def one_line(error: BaseException) -> str:
+    """An error as a command reports it."""
+    return " ".join(f"error: {error or type(error).__name__}".split())
+
+
 class MissingData(FileNotFoundError):
     """No source has a data set; `third`: a way to get it where there is a network."""
 
@@ -51,3 +56,7 @@ class StaleRun(RuntimeError):
 
 class OutOfTime(RuntimeError):
     """The time limit of a computation is over; what was done is stored, and the same call goes on from there."""
+
+
+EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError, StaleRun, OutOfTime)  # what commands report in a line
+STOPPED = 130  # exit code after Ctrl-C

@@ -44,9 +44,7 @@ def in_turns(
 
 
 @torch.inference_mode()
-def latency(
-    networks: Mapping[str, nn.Module], batches: Sequence[int] = (1, 256), rounds: int = 15
-) -> list[dict]:
+def latency(networks: Mapping[str, nn.Module], batches: Sequence[int] = (1, 256), rounds: int = 15) -> list[dict]:
     """Median milliseconds of a forward pass of each network on what the first one's `example` gives.
 
     Returns one row a network and batch: network, batch, milliseconds, ratio (to the first network).

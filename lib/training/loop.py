@@ -44,20 +44,26 @@ def train(
 
     `checkpoint` names a file that is written every `interval` seconds and at the end of each epoch; if it is there,
     training goes on from it. It is refused (ValueError) if it was written under another `identity`, which says whatever
-    the result depends on (default: recipe, seed, name and size of the image set).
-    Raises OutOfTime, with a checkpoint written, before a deadline comes.
+    the result depends on (default: recipe, seed, and the image set with all that is in it).
+    Raises OutOfTime, with a checkpoint written, before a deadline comes, and ValueError for less than one step.
     """
     keep_memory()
     device = torch.device(device)
     batches = training_batches(images, recipe.augmentation, recipe.batch, seed, device)
+    steps = round(recipe.epochs * batches.per_epoch)
+    if not steps:
+        raise ValueError(
+            f"epochs = {recipe.epochs:g} is no step of training: an epoch of {len(images)} {images.thing}s has"
+            f" {batches.per_epoch} steps of {recipe.batch}; set at least {1 / batches.per_epoch:.2g}"
+        )
     network = learning(initialised(build, seed), recipe.parts).to(device)
     learn = TrainingStep(network, recipe, compiled)
-    identity = identity or training_identity(recipe, seed, images)
+    if checkpoint:
+        identity = identity or training_identity(recipe, seed, images)
     state = {"step": 0, "seconds": 0.0, "curve": [], "loss": 0.0, "correct": 0.0}
     if checkpoint and checkpoint.exists():
         state = resume.restore(checkpoint, identity, learn.parts)
 
-    steps = round(recipe.epochs * batches.per_epoch)
     first = state["step"]
     mine = 1.0 if parallel.rank() == 0 else 0.0  # what was summed before is counted once
     sums = torch.tensor([state["loss"], state["correct"]], dtype=torch.float64, device=device) * mine

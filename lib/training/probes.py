@@ -4,6 +4,7 @@ Their losses are independent, so each is computed and differentiated inside the 
 activations exist; the sum of memory is that of one site.
 """
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -34,14 +35,16 @@ def train_probes(
     checkpoint: Path | None = None,
     deadline: Deadline | None = None,
     identity: str | None = None,
+    interval: float = 60,
 ) -> tuple[dict[str, Probe], list[dict]]:
     """Train a probe at each site of a frozen network; returns them with their curve: one row an epoch and site.
 
     The processes of a group (`lib.system.parallel`) share out each batch and add up their gradients.
 
-    `checkpoint` names a file that is written at the end of each epoch, from which a later call goes on. ValueError for
-    fewer images than a batch or the checkpoint of another training, which is told by its `identity` (default: recipe,
-    seed, sites, name and size of the image set); OutOfTime before a deadline comes.
+    `checkpoint` names a file that is written every `interval` seconds and at the end of each epoch, from which a later
+    call goes on. ValueError for fewer images than a batch or the checkpoint of another training, which is told by its
+    `identity` (default: recipe, seed, sites, and the image set with all that is in it); OutOfTime, with a checkpoint
+    written, before a deadline comes.
     """
     keep_memory()
     device = next(network.parameters()).device
@@ -66,40 +69,64 @@ def train_probes(
             (loss * share).backward()
         sums[site] += share * torch.stack([loss.detach(), (fields.detach().argmax(1) == batch.labels).float().mean()])
 
-    state = {"epoch": 0, "curve": [], "schedule": schedule.state_dict()}
-    identity = identity or training_identity(recipe, seed, images, sites=list(probes))
+    state = {"epoch": 0, "batches": 0, "sums": {}, "curve": [], "schedule": schedule.state_dict()}
+    if checkpoint:
+        identity = identity or training_identity(recipe, seed, images, sites=list(probes))
     together = nn.ModuleList(probes.values())
     if checkpoint and checkpoint.exists():
         state = resume.restore(checkpoint, identity, {"probes": together, "optimiser": optimiser})
         schedule.load_state_dict(state["schedule"])
         for group, lr in zip(optimiser.param_groups, schedule.get_last_lr(), strict=True):
             group["lr"] = lr
+        if parallel.rank() == 0:  # what was summed before is counted once
+            for site, total in state["sums"].items():
+                sums[site] += torch.tensor(total, device=device)
+
+    def keep(epoch: int, batches: int):
+        """A checkpoint of so many epochs and batches of the next."""
+        nonlocal saved
+        totals = torch.stack(list(sums.values()))
+        parallel.add(totals)
+        state.update(epoch=epoch, batches=batches, schedule=schedule.state_dict())
+        state["sums"] = dict(zip(sums, totals.tolist(), strict=True)) if batches else {}
+        resume.save(checkpoint, identity, state, {"probes": together, "optimiser": optimiser})
+        saved = time.monotonic()
+
+    saved = time.monotonic()
     if deadline:
         deadline.begin()
-    progress = bar(recipe.epochs * per_epoch, f"{len(probes)} probes", state["epoch"] * per_epoch)
+    progress = bar(recipe.epochs * per_epoch, f"{len(probes)} probes", state["epoch"] * per_epoch + state["batches"])
     with torch.random.fork_rng(), torch.no_grad(), record(network, {s: network.site(s) for s in probes}, learn):
         for epoch in range(state["epoch"], recipe.epochs):
             torch.manual_seed(seed_for(seed, 2, epoch))
             order = torch.from_numpy(images.shuffled(np.random.default_rng(seed_for(seed, 3, epoch)), recipe.batch))
-            for chosen in order[: per_epoch * recipe.batch].split(recipe.batch):
-                optimiser.zero_grad()
+            done = state["batches"] if epoch == state["epoch"] else 0
+            for number, chosen in enumerate(order[: per_epoch * recipe.batch].split(recipe.batch), 1):
                 batch = make(chosen, mine)
+                if number <= done:  # drawn again, for the random numbers that follow
+                    continue
+                optimiser.zero_grad()
                 with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                     network(*batch.given)
                 _share(parameters)
                 optimiser.step()
                 schedule.step()
                 progress.update()
-                if deadline and parallel.any_of(deadline.near())[0]:
-                    raise OutOfTime(f"probes stopped in epoch {epoch + 1}; call it again to go on after {epoch}")
+                stop, late = deadline is not None and deadline.near(), time.monotonic() - saved > interval
+                stop, late = parallel.any_of(stop, late)
+                if number == per_epoch:
+                    break
+                if checkpoint and (stop or late):
+                    keep(epoch, number)
+                if stop:
+                    raise OutOfTime(f"probes stopped in epoch {epoch + 1}; call it again to go on")
             parallel.add(*sums.values())
             for site, total in sums.items():
                 loss, correct = (total / per_epoch / parallel.size()).tolist()
                 state["curve"].append({"epoch": epoch + 1, "site": site, "loss": loss, "train_accuracy": correct})
                 total.zero_()
             if checkpoint:
-                state |= {"epoch": epoch + 1, "schedule": schedule.state_dict()}
-                resume.save(checkpoint, identity, state, {"probes": together, "optimiser": optimiser})
+                keep(epoch + 1, 0)
     progress.close()
     return probes, state["curve"]
 

@@ -41,6 +41,38 @@ class Deadline:
             raise OutOfTime(f"stopped in {doing}, {self.seconds:.0f} seconds being over; call it again to go on")
 
 
+class Sums:
+    """What a pass over things, in order, has added up so far, kept in a file from which a later pass goes on.
+
+    Several processes that work together keep nothing: each has its own share.
+    """
+
+    def __init__(self, path: Path, identity: str, deadline: Deadline, interval: float = 60):
+        self.path, self.identity, self.deadline, self.interval = path, identity, deadline, interval
+
+    def begin(self, tensors: Mapping[str, Tensor]) -> int:
+        """Fill the tensors as an earlier process left them; how many things they are of. ValueError as `restore`."""
+        self.tensors, self.saved, done = tensors, time.monotonic(), 0
+        if self.path.exists() and parallel.size() == 1:
+            found, metadata = _read(self.path, self.identity)
+            for name, tensor in tensors.items():
+                tensor.copy_(found[name])
+            done = json.loads(metadata["state"])
+        self.deadline.begin()
+        return done
+
+    def after(self, done: int, total: int):
+        """To be called when the tensors are of `done` things; stores them now and then, and before OutOfTime."""
+        if parallel.size() > 1:
+            return
+        stop = done < total and self.deadline.near()
+        if stop or done == total or time.monotonic() - self.saved > self.interval:
+            files.write_tensors(self.path, self.tensors, {"identity": self.identity, "state": json.dumps(done)})
+            self.saved = time.monotonic()
+        if stop:
+            raise OutOfTime(f"stopped after {done} of {total} things; call it again to go on")
+
+
 def save(path: Path, identity: str, state: dict, parts: Parts):
     """Replace the checkpoint as a whole. `identity` names the training, `state` is what else it needs to go on."""
     tensors: dict[str, Tensor] = {}
@@ -58,12 +90,7 @@ def restore(path: Path, identity: str, parts: Parts) -> dict:
 
     Raises ValueError if the file is damaged or of another training.
     """
-    tensors, metadata = files.read_tensors(path)
-    if metadata.get("identity") != identity:
-        raise ValueError(
-            f"{path} is the checkpoint of another training ({metadata.get('identity')}), not of this one ({identity}):"
-            " configuration, data or code differ; move it away to start anew"
-        )
+    tensors, metadata = _read(path, identity)
     for part, thing in parts.items():
         own = {name.removeprefix(f"{part}/"): t for name, t in tensors.items() if name.startswith(f"{part}/")}
         if isinstance(thing, nn.Module):
@@ -75,3 +102,13 @@ def restore(path: Path, identity: str, parts: Parts) -> dict:
             moments.setdefault(int(i), {})[key] = tensor
         thing.load_state_dict({"state": moments, "param_groups": thing.state_dict()["param_groups"]})
     return json.loads(metadata["state"])
+
+
+def _read(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    tensors, metadata = files.read_tensors(path)
+    if metadata.get("identity") != identity:
+        raise ValueError(
+            f"{path} is the checkpoint of another training ({metadata.get('identity')}), not of this one ({identity}):"
+            " configuration, data or code differ; move it away to start anew"
+        )
+    return tensors, metadata
