@@ -212,7 +212,7 @@ def _pretrained(config: Config) -> nn.Module:
     expected = dict(
         model_type="bert", hidden_size=config.width, num_hidden_layers=config.depth, hidden_act="gelu",
         num_attention_heads=config.heads, intermediate_size=config.ff_width, vocab_size=config.vocabulary,
-        max_position_embeddings=config.positions,
+        max_position_embeddings=config.positions, layer_norm_eps=1e-12,
     )  # fmt: skip
     for name, value in expected.items():
         if (got := getattr(about, name, None)) != value:

@@ -50,7 +50,9 @@ def rehearse(name: str) -> bool:
         for stage in runs.REQUIRED:
             run.require(stage)
             print(f"  {stage:<8}{run.record['stages'][stage]['seconds']:8.1f} s", file=sys.stderr)
-        largest = max(run.folder.iterdir(), key=lambda path: path.stat().st_size)
+        kept = {name for entry in run.record["stages"].values() for name in entry.get("unpublished", ())}
+        published = (path for path in run.folder.iterdir() if path.name not in kept)
+        largest = max(published, key=lambda path: path.stat().st_size)
         size = largest.stat().st_size
         fits = size <= files.LARGEST_FILE
         print(f"run {name}: rehearsed; largest file {largest.name}, {size / 1e6:.1f} MB", file=sys.stderr)

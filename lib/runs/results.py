@@ -11,6 +11,7 @@ run.json             how each stage was made, see `lib.runs.store`
 Tensors are in several files where they are large, see `files.write_parts`.
 """
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from lib.runs.definition import Definition
 from lib.study import Measures
 from lib.system import device, files
 from lib.system.errors import UnpublishedWeights, unknown
+from lib.system.files import LARGEST_FILE
 
 TABLES = {  # name of a table -> the stage that makes it
     "training": "train",
@@ -91,7 +93,8 @@ class Results(Measures):
         if self.definition.frozen and name == "network":
             learnt = tuple(f"{module}." for module in network.readout)
             tensors = {key: value for key, value in tensors.items() if key.startswith(learnt)}
-        return files.write_parts(self.folder / f"{name}.safetensors", tensors)
+        whole = name == "network" and not self.definition.publishes_weights
+        return files.write_parts(self.folder / f"{name}.safetensors", tensors, sys.maxsize if whole else LARGEST_FILE)
 
     def _loaded(self, network: nn.Module, name: str):
         network.load_state_dict(network.state_dict() | files.read_parts(self.folder / name))
