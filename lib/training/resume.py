@@ -74,7 +74,10 @@ class Sums:
 
 
 def save(path: Path, identity: str, state: dict, parts: Parts):
-    """Replace the checkpoint as a whole. `identity` names the training, `state` is what else it needs to go on."""
+    """Replace the checkpoint as a whole. `identity` names the training, `state` is what else it needs to go on.
+
+    All processes of a group call this together; when it returns, the file is there for each.
+    """
     tensors: dict[str, Tensor] = {}
     for part, thing in parts.items():
         if isinstance(thing, nn.Module):
@@ -83,6 +86,7 @@ def save(path: Path, identity: str, state: dict, parts: Parts):
             for i, moments in thing.state_dict()["state"].items():
                 tensors |= {f"{part}/{i}/{name}": torch.as_tensor(value) for name, value in moments.items()}
     files.write_tensors(path, tensors, {"identity": identity, "state": json.dumps(state)})
+    parallel.wait()
 
 
 def restore(path: Path, identity: str, parts: Parts) -> dict:
