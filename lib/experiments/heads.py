@@ -28,7 +28,7 @@ PASSES = ("removed", "experts", "test", "untrained", "untrained-test", "shuffled
 class Unfinished(NamedTuple):
     """Where the experiment keeps what it has, so that it can be stopped: small results, and a file for each of PASSES.
 
-    Whatever was made under another identity is refused.
+    What was made under another identity counts for nothing.
     """
 
     journal: Journal

@@ -121,6 +121,8 @@ class Executed:
                 if error.ename == "KeyboardInterrupt":
                     raise KeyboardInterrupt from error
                 result = f"FAILED: {error.ename}: {error.evalue}"
+            except Exception as error:  # no kernel, a kernel that died: the other chapters go on
+                return f"FAILED: {type(error).__name__}: {error}"
             files.write_bytes(target, made.read_bytes())
         return result
 

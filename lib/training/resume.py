@@ -44,6 +44,7 @@ class Deadline:
 class Sums:
     """What a pass over things, in order, has added up so far, kept in a file from which a later pass goes on.
 
+    A file made under another identity, which says whatever the sums depend on, is begun anew, as a `Journal` is.
     Several processes that work together keep nothing: each has its own share.
     """
 
@@ -51,13 +52,14 @@ class Sums:
         self.path, self.identity, self.deadline, self.interval = path, identity, deadline, interval
 
     def begin(self, tensors: Mapping[str, Tensor]) -> int:
-        """Fill the tensors as an earlier process left them; how many things they are of. ValueError as `restore`."""
+        """Fill the tensors as an earlier process left them; returns how many things they are of."""
         self.tensors, self.saved, done = tensors, time.monotonic(), 0
         if self.path.exists() and parallel.size() == 1:
-            found, metadata = _read(self.path, self.identity)
-            for name, tensor in tensors.items():
-                tensor.copy_(found[name])
-            done = json.loads(metadata["state"])
+            found, metadata = files.read_tensors(self.path)
+            if metadata.get("identity") == self.identity:
+                for name, tensor in tensors.items():
+                    tensor.copy_(found[name])
+                done = json.loads(metadata["state"])
         self.deadline.begin()
         return done
 
@@ -74,7 +76,10 @@ class Sums:
 
 
 def save(path: Path, identity: str, state: dict, parts: Parts):
-    """Replace the checkpoint as a whole. `identity` names the training, `state` is what else it needs to go on."""
+    """Replace the checkpoint as a whole. `identity` names the training, `state` is what else it needs to go on.
+
+    All processes of a group call this together; when it returns, the file is there for each.
+    """
     tensors: dict[str, Tensor] = {}
     for part, thing in parts.items():
         if isinstance(thing, nn.Module):
@@ -83,6 +88,7 @@ def save(path: Path, identity: str, state: dict, parts: Parts):
             for i, moments in thing.state_dict()["state"].items():
                 tensors |= {f"{part}/{i}/{name}": torch.as_tensor(value) for name, value in moments.items()}
     files.write_tensors(path, tensors, {"identity": identity, "state": json.dumps(state)})
+    parallel.wait()
 
 
 def restore(path: Path, identity: str, parts: Parts) -> dict:
@@ -90,7 +96,12 @@ def restore(path: Path, identity: str, parts: Parts) -> dict:
 
     Raises ValueError if the file is damaged or of another training.
     """
-    tensors, metadata = _read(path, identity)
+    tensors, metadata = files.read_tensors(path)
+    if metadata.get("identity") != identity:
+        raise ValueError(
+            f"{path} is the checkpoint of another training ({metadata.get('identity')}), not of this one ({identity}):"
+            " configuration, data or code differ; move it away to start anew"
+        )
     for part, thing in parts.items():
         own = {name.removeprefix(f"{part}/"): t for name, t in tensors.items() if name.startswith(f"{part}/")}
         if isinstance(thing, nn.Module):
@@ -102,13 +113,3 @@ def restore(path: Path, identity: str, parts: Parts) -> dict:
             moments.setdefault(int(i), {})[key] = tensor
         thing.load_state_dict({"state": moments, "param_groups": thing.state_dict()["param_groups"]})
     return json.loads(metadata["state"])
-
-
-def _read(path: Path, identity: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    tensors, metadata = files.read_tensors(path)
-    if metadata.get("identity") != identity:
-        raise ValueError(
-            f"{path} is the checkpoint of another training ({metadata.get('identity')}), not of this one ({identity}):"
-            " configuration, data or code differ; move it away to start anew"
-        )
-    return tensors, metadata
