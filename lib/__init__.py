@@ -6,7 +6,9 @@ snp         one node: its field, clipping, clusters, noise, signal-to-noise rati
 heads       many nodes: what the heads of a transformer recognise, and whether that is more than chance
 andc        which weights connect nodes that recognise a common label, and the masks it is compared with
 sites       where nodes are: a place in a network, its name, recording what happens there, layers between two places
+encoders    what transformers share: the sites of their nodes, the layers that are pruned, the read-out
 cct, cnn    the networks: the paper's transformer, and a small convolutional one beside it
+bert        a sentence encoder that comes trained, measured as the paper's transformer is
 adapt       any other trained network made measurable, by naming places in it
 probes      the read-out of a site, which turns activations into fields
 measure     one forward pass over a set of images: class means of every node, accuracy of every probe
@@ -14,7 +16,7 @@ study       the measures of one network, kept in memory: what charts and explore
 recipes     every section of a run's config.toml, checked
 claims      the paper's claims, each with its measure, its control and the rule of its verdict
 
-data        sets: what images (and other things) share, images, where they come from, drawn characters, augmentation
+data        sets: what they share, images, sentences, where they come from, drawn characters, augmentation
 training    of networks and probes: batches, one step, the loop, evaluation, stopping and going on
 experiments what a run finds out, as tables: heads, pruning and smaller networks, filters of a CNN, trials of recipes
 runs        a definition, its results in a folder, their record, the stages that make them; commands
@@ -27,3 +29,7 @@ Where something new goes. A measure: a function on arrays in `snp`, `heads` or `
 function of a `Job` in `runs.stages`, whose files `runs.results` writes and reads. Imports point one way: each name
 above imports only what stands on a lower layer, never in a circle (`tests/test_layout.py`).
 """
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is loaded: waiting threads leave the processor

@@ -102,7 +102,7 @@ class Adapted(nn.Module):
 
     def _try(self, images: LabelledSet) -> dict[str, int]:
         """One forward pass over two images: how the network takes them, the layout and the width of each site."""
-        x, _ = next(batches(images, device_of(self.network), 2))
+        batch = next(batches(images, device_of(self.network), 2))
         seen: dict[str, list] = {}
         places = {name: site._replace(layout=None) for name, site in self._places.items()}
         errors = []
@@ -110,14 +110,14 @@ class Adapted(nn.Module):
             for self._form in FORMS:
                 seen.update({name: [] for name in places})
                 try:
-                    self(x)
+                    self(*batch.given)
                     break
                 except Exception as error:  # of any kind: a network says what it cannot take by failing on it
                     errors.append(error)
             else:
                 raise errors[0]
             for name, found in seen.items():
-                self._places[name], seen[name] = _read(name, self._places[name], found, x)
+                self._places[name], seen[name] = _read(name, self._places[name], found, batch.inputs)
         return {name: h.shape[2] for name, h in seen.items()}
 
 

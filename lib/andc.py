@@ -144,16 +144,14 @@ def permuted(mask: np.ndarray, generator: np.random.Generator, trades: int = 5) 
     Curveball trades (Strona et al., Nature Communications 5, 4114, 2014): two rows pool the columns that only one of
     them has and deal them out again, `trades` times the number of rows.
     """
-    rows = [set(np.flatnonzero(row)) for row in mask]
-    for _ in range(trades * len(rows)):
-        i, j = generator.choice(len(rows), 2, replace=False)
-        common, pool = rows[i] & rows[j], sorted(rows[i] ^ rows[j])
+    dealt = mask.copy()
+    for _ in range(trades * len(dealt)):
+        i, j = generator.choice(len(dealt), 2, replace=False)
+        pool = np.flatnonzero(dealt[i] ^ dealt[j])
+        size = int(dealt[i, pool].sum())
         generator.shuffle(pool)
-        size = len(rows[i]) - len(common)
-        rows[i], rows[j] = common | set(pool[:size]), common | set(pool[size:])
-    dealt = np.zeros_like(mask)
-    for row, columns in zip(dealt, rows, strict=True):
-        row[list(columns)] = True
+        dealt[i, pool[:size]], dealt[i, pool[size:]] = True, False
+        dealt[j, pool[:size]], dealt[j, pool[size:]] = False, True
     return dealt
 
 

@@ -11,18 +11,19 @@ Shapes use B images, T tokens, N nodes (the width of a site), H heads, K labels.
 """
 
 import math
-from collections.abc import Iterable
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.sites import Layer, Site, parse, record
+from lib import encoders
+from lib.data import ImageSet, images
+from lib.encoders import Encoders, attention_weights
+from lib.sites import Site, record
 from lib.system.checked import Part, checked
-from lib.system.errors import unknown
 
 PLACES = {  # place in an encoder -> (module, which side of it)
     "mha": ("attention.projection", "input"),  # concatenated head outputs, before the output projection
@@ -32,8 +33,6 @@ PLACES = {  # place in an encoder -> (module, which side of it)
     "out": ("", "output"),  # the encoder's output
 }
 
-
-READOUT = "readout"  # the site of the network's own read-out: what its sequence pooling averages
 Widths = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
 
 
@@ -70,6 +69,36 @@ class Config:
             side = (side + 2 * self.padding - self.kernel) // self.stride + 1
             side = (side - 1) // 2 + 1  # max-pool 3, stride 2, padding 1
         return side
+
+    pretrained: ClassVar[bool] = False
+    published: ClassVar[bool] = True  # whether trained networks are small enough for that
+
+    @property
+    def sites(self) -> list[str]:
+        """Names of all sites of a network, known before there is one."""
+        return encoders.sites(self.depth, PLACES)
+
+    def build(self) -> "CCT":
+        """A network at random weights."""
+        return CCT(self)
+
+    def initial(self) -> "CCT":
+        """The network with which training begins."""
+        return CCT(self)
+
+    def prepared(self, things: ImageSet) -> ImageSet:
+        """Images at the size that the network takes."""
+        if not isinstance(things, ImageSet):
+            raise ValueError(f"the network takes images, {things.name} holds {things.thing}s")
+        return things.resized(self.image_size)
+
+    def noise(self, name: str, split: str, n: int, seed: int = 0) -> ImageSet:
+        """A set of n images without meaning."""
+        return images.noise(name, split, n, self.classes, self.image_size, seed)
+
+    def tokens(self, factor: int = 1) -> int:
+        """Tokens of an image where the sides of their grid are reduced by a factor."""
+        return (self.grid // factor) ** 2
 
 
 class Stem(nn.Module):
@@ -108,7 +137,7 @@ class Attention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         if x.device.type == "cpu" and q.dtype == torch.bfloat16:
             # on a CPU torch's fused attention takes two to three times as long as its parts
-            y = F.dropout(_weights(q, k), dropout) @ v
+            y = F.dropout(attention_weights(q, k), dropout) @ v
         else:
             y = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
         return self.projection(y.transpose(1, 2).reshape(x.shape))
@@ -116,7 +145,7 @@ class Attention(nn.Module):
     def maps(self, x: Tensor) -> Tensor:
         """The attention weights that `forward` applies in evaluation, (B, H, T, T); each row sums to one."""
         q, k, _ = self.split(x)
-        return _weights(q, k)
+        return attention_weights(q, k)
 
 
 class Encoder(nn.Module):
@@ -145,8 +174,12 @@ class Encoder(nn.Module):
         return branch * alive.to(branch.dtype) / keep
 
 
-class CCT(nn.Module):
+class CCT(Encoders):
     """Compact convolutional transformer: images (B, 3, H, W), normalised -> logits (B, K)."""
+
+    places, linear, readout = PLACES, ("linear1", "linear2"), ("norm", "pool", "classifier")
+    activation = staticmethod(F.gelu)
+    read_at = Site("norm", "output")
 
     def __init__(self, config: Config):
         super().__init__()
@@ -161,36 +194,6 @@ class CCT(nn.Module):
         self.apply(_initialise)
         nn.init.trunc_normal_(self.position, std=0.2)
 
-    @property
-    def sites(self) -> list[str]:
-        """Names of all sites, `"1.mha"` to `"7.out"`: encoders count from 1, places in the order of the data flow."""
-        return [f"{e}.{place}" for e in range(1, len(self.encoders) + 1) for place in PLACES]
-
-    @property
-    def layers(self) -> dict[str, Layer]:
-        """The fully connected layers that ANDC prunes: "1.linear1", "1.linear2" to the last encoder's, "classifier"."""
-        found = {}
-        for e in range(1, len(self.encoders) + 1):
-            found[f"{e}.linear1"] = Layer(f"encoders.{e - 1}.linear1", f"{e}.ff_in", f"{e}.ff_hidden")
-            found[f"{e}.linear2"] = Layer(f"encoders.{e - 1}.linear2", f"{e}.ff_hidden", f"{e}.ff", f"{e}.out")
-        return found | {"classifier": Layer("classifier", READOUT, None)}
-
-    def site(self, name: str) -> Site:
-        """Where the activations of a site are to be had; ValueError if there is no such site."""
-        if name == READOUT:
-            return Site("norm", "output")
-        if name not in self.sites:
-            raise unknown("site", name, [*self.sites, READOUT])
-        encoder, place = parse(name)
-        module, side = PLACES[place]
-        return Site(f"encoders.{encoder - 1}.{module}".rstrip("."), side)
-
-    def width(self, site: str) -> int:
-        """Number of nodes of a site."""
-        self.site(site)
-        hidden = site != READOUT and parse(site).place == "ff_hidden"
-        return self.config.ff_width if hidden else self.config.width
-
     def forward(self, images: Tensor, token_factor: int = 1) -> Tensor:
         """Logits (B, K). `token_factor` averages the grid of tokens by that factor along each side."""
         self._check(images)
@@ -200,17 +203,12 @@ class CCT(nn.Module):
         """Logits (B, K) from what enters an encoder, (B, T, N); encoders count from 0."""
         for block in self.encoders[encoder:]:
             x = block(x)
-        x = self.norm(x)  # (B, T, N)
-        weights = self.pool(x).softmax(dim=1)  # sequence pooling, (B, T, 1)
-        return self.classifier((weights * x).sum(1))
+        return self.read(self.norm(x))
 
-    @torch.no_grad()
-    def activations(self, images: Tensor, sites: Iterable[str]) -> dict[str, Tensor]:
-        """What the nodes of some sites do: {site: (B, T, nodes)}. Nothing is recorded in any other forward pass."""
-        found: dict[str, Tensor] = {}
-        with record(self, {name: self.site(name) for name in sites}, found.__setitem__):
-            self(images)
-        return found
+    def example(self, batch: int = 1) -> tuple[Tensor]:
+        """What the network can be called with: images at random."""
+        side = self.config.image_size
+        return (torch.randn(batch, 3, side, side, device=self.position.device),)
 
     @torch.no_grad()
     def attention_maps(self, images: Tensor) -> list[Tensor]:
@@ -228,11 +226,6 @@ class CCT(nn.Module):
                 f"images must be floating point, normalised, of shape (B, 3, {side}, {side}); got {images.dtype} of"
                 f" shape {tuple(images.shape)} (lib.data.normalise turns uint8 images (B, H, W, 3) into this)"
             )
-
-
-def _weights(q: Tensor, k: Tensor) -> Tensor:
-    """Attention weights (B, H, T, T) of queries and keys (B, H, T, N/H)."""
-    return (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1)
 
 
 def coarsened(tokens: Tensor, factor: int) -> Tensor:

@@ -62,6 +62,6 @@ def with_batch_statistics(network: nn.Module, images: ImageSet) -> nn.Module:
     In an untrained network they would otherwise scale by nothing, and activations would fade with depth.
     """
     network.train()
-    for x, _ in batches(images, size=25):
-        network(x)
+    for batch in batches(images, size=25):
+        network(*batch.given)
     return network.eval()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lib.data import ImageSet, batches
+from lib.data import Batch, LabelledSet, batches
 from lib.probes import Probe
 from lib.sites import evaluating, record
 from lib.system import parallel
@@ -31,7 +31,7 @@ class Measured:
 
 
 def measure(
-    network: nn.Module, probes: Mapping[str, Probe], images: ImageSet, silencing: str = "readout", batch: int = 250
+    network: nn.Module, probes: Mapping[str, Probe], images: LabelledSet, silencing: str = "readout", batch: int = 250
 ) -> Measured:
     """Class means and probe accuracies of all sites named by `probes`, from one forward pass over the images.
 
@@ -48,11 +48,15 @@ def measure(
 def measure_each(
     network: nn.Module,
     probes: Mapping[str, Probe],
-    images: ImageSet,
+    images: LabelledSet,
     silencings: Iterable[str] = SILENCING,
     batch: int = 250,
+    kept=None,
 ) -> dict[str, Measured]:
-    """`measure` by several conventions of silencing, from the same forward pass."""
+    """`measure` by several conventions of silencing, from the same forward pass.
+
+    kept: a `lib.training.resume.Sums`, from which a pass that was stopped goes on.
+    """
     keep_memory()
     silencings = tuple(silencings)
     for silencing in silencings:
@@ -72,16 +76,23 @@ def measure_each(
     }
     correct = {n: torch.zeros(len(w), K, device=device) for n, w in weights.items()}
     pooled: dict[tuple[str, str], Tensor] = {}
+    current: Batch
 
     def pool(site: str, h: Tensor):
-        pooled["readout", site] = probes[site].pool(h)
+        pooled["readout", site] = probes[site].pool(h, current.mask)
         if "input" in silencings:
-            pooled["input", site] = probes[site].pool_alone(h)
+            pooled["input", site] = probes[site].pool_alone(h, current.mask)
 
-    progress = bar(len(images), f"{images.split} images")
+    mine = parallel.part(len(images))
+    done = 0
+    if kept:
+        added = {f"{each}/{n}": total for (each, n), total in sums.items()}
+        done = kept.begin(added | {f"correct/{n}": total for n, total in correct.items()})
+    progress = bar(len(images), f"{images.split} images", done)
     with evaluating(network), record(network, {s: network.site(s) for s in probes}, pool):
-        for x, target in batches(images, device, batch, parallel.part(len(images))):
-            network(x)
+        for current in batches(images, device, batch, slice(mine.start + done, mine.stop)):
+            network(*current.given)
+            target = current.labels
             indicator = (torch.arange(K, device=device)[:, None] == target).float()  # which image has which label
             for n, sites in alike.items():
                 of = {each: torch.stack([pooled[each, s] for s in sites]) for each in {*silencings, "readout"}}
@@ -90,6 +101,9 @@ def measure_each(
                 for each in silencings:
                     sums[each, n] += indicator @ of[each]
             progress.update(len(target) * parallel.size())
+            done += len(target)
+            if kept:
+                kept.after(done, len(images))
     progress.close()
     parallel.add(*sums.values(), *correct.values())
 
@@ -113,15 +127,23 @@ def measure_each(
 
 
 @torch.no_grad()
-def pooled(network: nn.Module, probes: Mapping[str, Probe], images: ImageSet) -> dict[str, np.ndarray]:
-    """Pooled value of each node for each image, {site: (images, nodes)} float32, from one forward pass."""
+def pooled(network: nn.Module, probes: Mapping[str, Probe], images: LabelledSet, kept=None) -> dict[str, np.ndarray]:
+    """Pooled value of each node for each image, {site: (images, nodes)} float32, from one forward pass.
+
+    kept: as for `measure_each`.
+    """
     device = device_of(network)
-    parts: dict[str, list[Tensor]] = {s: [] for s in probes}
+    found = {s: torch.zeros(len(images), p.weight.shape[1]) for s, p in probes.items()}
+    done = kept.begin(found) if kept else 0
+    current: Batch
 
     def pool(site: str, h: Tensor):
-        parts[site].append(probes[site].pool(h).cpu())
+        found[site][done : done + len(h)] = probes[site].pool(h, current.mask).cpu()
 
     with evaluating(network), record(network, {s: network.site(s) for s in probes}, pool):
-        for x, _ in batches(images, device):
-            network(x)
-    return {s: torch.cat(p).numpy() for s, p in parts.items()}
+        for current in batches(images, device, part=slice(done, None)):
+            network(*current.given)
+            done += len(current.labels)
+            if kept:
+                kept.after(done, len(images))
+    return {s: values.numpy() for s, values in found.items()}

@@ -17,15 +17,20 @@ class Probe(nn.Module):
         self.weight = nn.Parameter(torch.empty(classes, nodes))  # W
         nn.init.trunc_normal_(self.weight, std=0.02)
 
-    def pool(self, h: Tensor) -> Tensor:
-        """p, (B, nodes): each node's activation averaged over tokens with the weights a_t of the intact input."""
-        a = (h @ self.gate + self.bias).softmax(1)  # (B, T)
+    def pool(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        """p, (B, nodes): each node's activation averaged over tokens with the weights a_t of the intact input.
+
+        mask: bool (B, T), false where there is padding, which has no weight; None: there is none.
+        """
+        score = h @ self.gate + self.bias  # (B, T)
+        a = (score if mask is None else score.masked_fill(~mask, -torch.inf)).softmax(1)
         return (a.unsqueeze(1) @ h).squeeze(1)
 
-    def pool_alone(self, h: Tensor) -> Tensor:
+    def pool_alone(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
         """p when every other node's input is silenced, (B, nodes): a_t is recomputed from node n alone, for all n."""
-        a = (h * self.gate + self.bias).softmax(1)  # (B, T, nodes)
+        score = h * self.gate + self.bias  # (B, T, nodes)
+        a = (score if mask is None else score.masked_fill(~mask.unsqueeze(2), -torch.inf)).softmax(1)
         return (a * h).sum(1)
 
-    def forward(self, h: Tensor) -> Tensor:
-        return self.pool(h) @ self.weight.T
+    def forward(self, h: Tensor, mask: Tensor | None = None) -> Tensor:
+        return self.pool(h, mask) @ self.weight.T

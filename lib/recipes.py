@@ -43,6 +43,7 @@ class TrainingRecipe:
     average: Part = added(0.0)  # decay of the exponential average of the weights that is evaluated and stored; 0: none
     precision: Literal["auto", "bf16", "fp32"] = added("auto")  # of products; auto: bf16 on a GPU, fp32 on a CPU
     token_stages: Stages = added(())
+    parts: Literal["all", "readout"] = added("all")  # that learn; the read-out: what is behind the encoders
 
     def __post_init__(self):
         if self.warmup_epochs + self.cooldown_epochs > self.epochs:
@@ -132,6 +133,7 @@ class HeadsRecipe:
     expert_images: NonNegativeInt = 10_000  # training images; 0: all
     control_probe_epochs: PositiveInt = 1  # of the probes on the untrained network and on shuffled labels
     precision: Literal["fp32", "bf16"] = added("fp32")  # in which the network runs without each of its heads
+    removal_images: NonNegativeInt = added(0)  # test images, as many of each label, for that; 0: all
 
 
 @checked

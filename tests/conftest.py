@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from lib import cct
+from lib import cct, data, runs
 from lib.data import ImageSet
 
 torch.set_num_threads(1)
@@ -16,6 +16,40 @@ settings.register_profile("modus", deadline=None)  # a busy machine makes no tes
 settings.load_profile("modus")
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+CONFIG = """
+data = "tiny"
+[network]
+classes = 5
+image_size = 8
+width = 8
+depth = 2
+heads = 2
+ff_width = 12
+stem_widths = [8]
+[training]
+epochs = 1
+warmup_epochs = 0.5
+batch = 20
+[training.augmentation]
+shift = 1
+[probes]
+epochs = 1
+batch = 20
+shift = 1
+[heads]
+permutations = 20
+rotations = 5
+regroupings = 5
+[andc]
+thresholds = [0.2, 0.5]
+few_thresholds = [0.3]
+retrained_thresholds = [0.3]
+draws = 1
+[scratch]
+thresholds = [0.3]
+methods = ["andc"]
+"""
 
 
 def tiny_config(**changes) -> cct.Config:
@@ -41,6 +75,17 @@ def network() -> cct.CCT:
 @pytest.fixture
 def images() -> ImageSet:
     return tiny_images()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The folder of a run "tiny", which is defined as CONFIG says and has nothing else."""
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "config.toml").write_text(CONFIG, encoding="utf-8")
+    monkeypatch.setattr(runs.run, "PUBLISHED", tmp_path)
+    monkeypatch.delenv("MODUS_RUNS", raising=False)
+    monkeypatch.setattr(data, "load", lambda name, split: tiny_images(split=split))
+    return tmp_path / "tiny"
 
 
 @pytest.fixture(scope="session")

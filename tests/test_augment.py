@@ -6,8 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from conftest import tiny_images
-from lib.data.augment import apply as augment
-from lib.data.augment import mixing
+from lib.data.augment import apply, mixing
 from lib.data.augment.mixing import Targets
 from lib.data.augment.plan import NOTHING, OPERATIONS, Augmentation, argument, decide, draw
 from lib.recipes import REFERENCE
@@ -61,7 +60,7 @@ def test_every_operation_changes_only_the_images_that_drew_it():
         operation = torch.full((30, 1), NOTHING)
         operation[::2] = number
         plan |= {"operation": operation, "magnitude": torch.full((30, 1), 9.0), "sign": torch.ones(30, 1)}
-        changed = (augment.augment(images, plan) != images).flatten(1).any(1)
+        changed = (apply.augment(images, plan) != images).flatten(1).any(1)
         assert changed[::2].float().mean() > 0.3, name  # equalising few pixels may leave them
         assert not changed[1::2].any(), name
 
@@ -69,9 +68,9 @@ def test_every_operation_changes_only_the_images_that_drew_it():
 def test_images_are_augmented_alike_alone_and_together():
     images = torch.from_numpy(tiny_images(40, size=16).images)
     plan = plan_of(REFERENCE.augmentation, 40, 16)
-    together = augment.augment(images, plan)
+    together = apply.augment(images, plan)
     parts = [
-        augment.augment(images[i : i + 8], {k: v[i : i + 8] for k, v in plan.items()}) for i in range(0, len(images), 8)
+        apply.augment(images[i : i + 8], {k: v[i : i + 8] for k, v in plan.items()}) for i in range(0, len(images), 8)
     ]
     assert torch.equal(together, torch.cat(parts))
 
@@ -79,18 +78,18 @@ def test_images_are_augmented_alike_alone_and_together():
 def test_shift_and_flip_moves_pixels_and_invents_none():
     images = torch.arange(36, dtype=torch.uint8).reshape(1, 6, 6, 1).expand(400, 6, 6, 3)
     torch.manual_seed(0)
-    moved = augment.shift_and_flip(images, shift=2)
+    moved = apply.shift_and_flip(images, shift=2)
     assert moved.dtype == torch.uint8 and moved.shape == images.shape
     centres = set(moved[:, 2, 2, 0].tolist())
     rows, columns = range(5), (*range(5), *(5 - c for c in range(5)))
     assert centres == {6 * r + c for r in rows for c in columns}
-    assert torch.equal(augment.shift_and_flip(images, 0, flip=False), images)
+    assert torch.equal(apply.shift_and_flip(images, 0, flip=False), images)
 
 
 @pytest.mark.parametrize("shift", [-1, 6])
 def test_a_shift_beyond_the_image_is_refused(shift):
     with pytest.raises(ValueError, match="shift:? must"):
-        augment.shift_and_flip(torch.zeros(1, 6, 6, 3, dtype=torch.uint8), shift)
+        apply.shift_and_flip(torch.zeros(1, 6, 6, 3, dtype=torch.uint8), shift)
 
 
 def test_a_policy_out_of_range_is_refused():
@@ -163,19 +162,18 @@ def test_a_batch_depends_on_its_step_alone(monkeypatch):
     together = list(feed().steps(0, 12))
     monkeypatch.setitem(PIXELS_AT_ONCE, "cpu", 1)
     alone = list(feed().steps(7, 9))
-    for (x, y), (again, targets) in zip(together[7:9], alone, strict=True):
-        assert torch.equal(x, again)
-        assert all(torch.equal(a, b) for a, b in zip(y, targets, strict=True))
+    for one, other in zip(together[7:9], alone, strict=True):
+        assert torch.equal(one.inputs, other.inputs)
+        assert all(torch.equal(a, b) for a, b in zip(one.labels, other.labels, strict=True))
 
 
 @pytest.mark.parametrize("changes", [{}, {"mixup": 0.0, "cutmix": 0.0}, {"operations": 0, "crop_scale": 1.0}])
 def test_batches_are_laid_out_as_convolutions_like_them(changes):
-    images, _ = next(feed(**changes).steps(0, 1))
-    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert next(feed(**changes).steps(0, 1)).inputs.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_an_epoch_shows_every_image_once_and_each_epoch_in_another_order():
-    labels = [t.labels for _, t in feed().steps(0, 12)]
+    labels = [batch.labels.labels for batch in feed().steps(0, 12)]
     first, second = torch.cat(labels[:6]), torch.cat(labels[6:])
     assert torch.equal(first.sort().values, torch.from_numpy(np.sort(tiny_images().labels)))
     assert not torch.equal(first, second)
@@ -199,6 +197,6 @@ def test_a_gpu_sees_the_same_images_and_is_never_waited_for():
         found = list(on_gpu.steps(0, 6))
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    for (x, y), (ours, targets) in zip(expected, found, strict=True):
-        assert torch.equal(y.labels, targets.labels.cpu())
-        assert (x - ours.cpu()).abs().mean() < 0.02  # roundings of the resampling
+    for one, ours in zip(expected, found, strict=True):
+        assert torch.equal(one.labels.labels, ours.labels.labels.cpu())
+        assert (one.inputs - ours.inputs.cpu()).abs().mean() < 0.02  # roundings of the resampling

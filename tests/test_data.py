@@ -78,7 +78,7 @@ def test_without_a_source_the_three_ways_are_named(monkeypatch):
     def no_network(*args, **kwargs):
         raise OSError("no network")
 
-    monkeypatch.setattr(data.sources, "_folders", lambda: [])
+    monkeypatch.setattr(data.sources, "folders", lambda: [])
     monkeypatch.setattr("lib.system.vision.torchvision.datasets.CIFAR100", no_network)
     with pytest.raises(MissingData, match=r"(?s)\(1\) set MODUS_DATA.*\(2\).*\(3\) let torchvision"):
         data.load("cifar100", "test")
@@ -188,7 +188,7 @@ def test_images_in_a_parquet_file(tmp_path, form):
         ([1, 2], [0, 1], r"train-0.parquet, column image: expected \{bytes, path\}, bytes, .* got int64"),
         ([content(HALF)], [1.7], r"train-0.parquet, column label: expected integers or text, got double"),
         ([content(HALF)] * 2, [0, None], r"train-0.parquet, row 1: there is no label"),
-        ([content(HALF)], [10**10], "labels without names .* number of images, 1, got 10000000000 to"),
+        ([content(HALF)], [10**10], "labels without names .* number of rows, 1, got 10000000000 to"),
         ([content(HALF)], [-1], "labels without names must be numbered from 0 .* got -1 to -1"),
         (pa.array([], pa.binary()), pa.array([], pa.int64()), r"train-0.parquet has no rows"),
     ],
@@ -274,8 +274,8 @@ def test_a_loaded_set_cannot_be_edited(tmp_path, few_glyphs, name):
             array[0] = 0
     found.label_names[0] = "black"
     assert data.load(name, "test").label_names[0] != "black"
-    x, _ = next(data.batches(found))  # without a warning that the array is not writable
-    assert x.shape[1] == 3
+    batch = next(data.batches(found))  # without a warning that the array is not writable
+    assert batch.inputs.shape[1] == 3
 
 
 @pytest.mark.parametrize("value", [None, "", "file", "nowhere"])

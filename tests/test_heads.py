@@ -8,7 +8,7 @@ import torch
 
 from conftest import tiny_config, tiny_images
 from lib import cct, heads, measure, snp
-from lib.experiments import heads as heads_study
+from lib.experiments.heads import damage
 from lib.probes import Probe
 from lib.training import evaluate
 
@@ -190,7 +190,7 @@ def test_a_removed_head_is_one_that_nobody_hears(network, images):
             encoder.attention.qkv.weight *= 40
             encoder.attention.projection.weight *= 40
     whole = evaluate.label_accuracy(evaluate.predict(network, images), images.labels)
-    found = heads_study.damage(network, images)
+    found = damage(network, images)
     for e, h in np.ndindex(2, 2):
         projection = network.encoders[e].attention.projection
         silence = projection.register_forward_pre_hook(
@@ -200,4 +200,4 @@ def test_a_removed_head_is_one_that_nobody_hears(network, images):
         silence.remove()
         np.testing.assert_allclose(found[e, h], whole - left)
     assert found.any(axis=2).all()
-    assert heads_study.damage(network, images, "bf16").shape == found.shape
+    assert damage(network, images, "bf16").shape == found.shape

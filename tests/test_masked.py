@@ -1,5 +1,6 @@
 """Masked networks: removed weights stay removed, compacted networks compute the same, costs are those of the model."""
 
+import dataclasses
 from typing import get_args
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from conftest import tiny_config
 from lib import cct
 from lib.data.augment.plan import Augmentation
+from lib.encoders import READOUT
 from lib.experiments import cost, masked, pruning, smaller
 from lib.recipes import Method, PruningRecipe, ScratchRecipe, TrainingRecipe
 from lib.system import timing
@@ -48,7 +50,7 @@ def test_retraining_never_revives_a_weight(network, images):
 
 
 def test_retraining_the_read_out_leaves_the_encoders_alone(network, images):
-    found = masked.retrain(network, {}, RECIPE, images, seed=0, parts="readout")
+    found = masked.retrain(network, {}, dataclasses.replace(RECIPE, parts="readout"), images, seed=0)
     for name, value in network.state_dict().items():
         assert torch.equal(value, found.state_dict()[name]) != name.startswith(("norm.", "pool.", "classifier"))
 
@@ -125,7 +127,7 @@ def test_zero_weights_cost_nothing(network):
 
 
 def test_latency_is_a_ratio_to_the_first_network(network):
-    rows = timing.latency({"dense": network, "again": network}, 8, batches=(1,), rounds=3)
+    rows = timing.latency({"dense": network, "again": network}, batches=(1,), rounds=3)
     assert [r["network"] for r in rows] == ["dense", "again"] and rows[0]["ratio"] == 1
 
 
@@ -141,7 +143,7 @@ def test_a_recipe_may_name_every_method():
 
 def test_methods_of_a_study_keep_as_many_weights_in_each_layer(network, images):
     network = cct.CCT(tiny_config())
-    site = dict.fromkeys(network.sites, 8) | {f"{e}.ff_hidden": 12 for e in (1, 2)} | {cct.READOUT: 8}
+    site = dict.fromkeys(network.sites, 8) | {f"{e}.ff_hidden": 12 for e in (1, 2)} | {READOUT: 8}
     random = np.random.default_rng(0)
     nodes = {s: pruning.andc.Nodes(*random.normal(size=(2, 5, n))) for s, n in site.items()}
     study = pruning.PruningExperiment(None, network, nodes, images, images, RECIPE, PruningRecipe(), 0)

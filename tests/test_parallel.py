@@ -37,7 +37,7 @@ def test_two_processes_find_what_one_finds(tmp_path):
     torch.testing.assert_close(two["curve"], one["curve"], atol=1e-4, rtol=0)
     torch.testing.assert_close(two["weights"], one["weights"], atol=1e-4, rtol=0)
     torch.testing.assert_close(two["probe_curve"], one["probe_curve"], atol=1e-4, rtol=0)
-    assert torch.equal(two["resumed_curve"], two["probe_curve"])
+    torch.testing.assert_close(two["resumed_curve"], two["probe_curve"], atol=1e-6, rtol=0)  # sums in another order
     assert torch.equal(one["resumed_curve"], one["probe_curve"])
     torch.testing.assert_close(two["class_means"], one["class_means"], atol=1e-6, rtol=0)
     torch.testing.assert_close(two["accuracy"], one["accuracy"])

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from lib import andc, cct, heads, runs, snp
+from lib import andc, heads, runs, snp
+from lib.encoders import READOUT
 from lib.experiments import pruning_tables
 
 RECORDS = {path.parent.name: json.loads(path.read_text()) for path in sorted(runs.PUBLISHED.glob("*/run.json"))}
@@ -47,7 +48,7 @@ def test_counts_and_polarisation_follow_from_the_class_means(run):
 
 def test_kept_weights_follow_from_the_class_means(run):
     nodes = {s: andc.Nodes(run.class_means(s, "train"), run.weight(s)) for s in run.sites}
-    nodes[cct.READOUT] = run.readout()
+    nodes[READOUT] = run.readout()
     layers = run.network().layers
     table = run.table("andc").query("method == 'andc' and encoder == 0 and reading == 'diagonal' and regime == 'none'")
     for row in table.itertuples():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import tiny_images
+from conftest import CONFIG, tiny_images
 from lib import data, runs
 from lib.recipes import REFERENCE
 from lib.runs import compute, report, reproduce
@@ -16,50 +16,6 @@ from lib.system import files
 from lib.system.errors import OutOfTime, StaleRun
 from lib.training import loop, resume
 from lib.training.resume import Deadline
-
-CONFIG = """
-data = "tiny"
-[network]
-classes = 5
-image_size = 8
-width = 8
-depth = 2
-heads = 2
-ff_width = 12
-stem_widths = [8]
-[training]
-epochs = 1
-warmup_epochs = 0.5
-batch = 20
-[training.augmentation]
-shift = 1
-[probes]
-epochs = 1
-batch = 20
-shift = 1
-[heads]
-permutations = 20
-rotations = 5
-regroupings = 5
-[andc]
-thresholds = [0.2, 0.5]
-few_thresholds = [0.3]
-retrained_thresholds = [0.3]
-draws = 1
-[scratch]
-thresholds = [0.3]
-methods = ["andc"]
-"""
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    (tmp_path / "tiny").mkdir()
-    (tmp_path / "tiny" / "config.toml").write_text(CONFIG)
-    monkeypatch.setattr(runs.run, "PUBLISHED", tmp_path)
-    monkeypatch.delenv("MODUS_RUNS", raising=False)
-    monkeypatch.setattr(data, "load", lambda name, split: tiny_images(split=split))
-    return tmp_path / "tiny"
 
 
 def test_a_run_is_made_once_and_then_loaded(folder):
@@ -167,7 +123,7 @@ def test_a_time_limit_stops_a_run_where_it_can_go_on(folder, monkeypatch):
         with contextlib.suppress(OutOfTime):
             loop.train(
                 run.build, run.definition.training, run.images("train"), 0, run.unfinished("training.safetensors"),
-                deadline=Deadline(0.02), identity=run.store.inputs("train"),
+                deadline=Deadline(0.02), identity=run.identity("train"),
             )  # fmt: skip
             runs.make("tiny").require("train")
             break

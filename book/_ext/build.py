@@ -33,7 +33,7 @@ def digest(names: list[str]) -> str:
 
 
 def read(stamp: Path) -> str:
-    return stamp.read_text() if stamp.exists() else ""
+    return stamp.read_text(encoding="utf-8") if stamp.exists() else ""
 
 
 def build() -> int:
@@ -46,18 +46,19 @@ def build() -> int:
     for path in outdated:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     BUILD.mkdir(exist_ok=True)
-    executed.write_text(code)
+    executed.write_text(code, encoding="utf-8")
 
     quiet = BUILD / "ipython" / "profile_default" / "ipython_kernel_config.json"
     quiet.parent.mkdir(parents=True, exist_ok=True)
-    quiet.write_text('{"IPKernelApp": {"log_level": 50}}')  # kernels warn about their transport, once a chapter
+    # kernels warn about their transport, once a chapter
+    quiet.write_text('{"IPKernelApp": {"log_level": 50}}', encoding="utf-8")
 
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "-W", "--keep-going", "-n", "-q"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "IPYTHONDIR": str(BUILD / "ipython")}
     failed = subprocess.run(command, cwd=ROOT, env=environment).returncode
     if not failed:
-        rendered.write_text(everything)
+        rendered.write_text(everything, encoding="utf-8")
     return failed
 
 

@@ -47,7 +47,7 @@ def refresh(path: Path):
     text = nbformat.writes(notebook) + "\n"
     if len(text) > SIZE:
         raise ValueError(f"{path.name} has {len(text):,} bytes with its outputs, more than {SIZE:,}: show less in it")
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -46,18 +46,8 @@ class ImageSet(LabelledSet):
         n, shape = len(self.labels), self.images.shape
         if self.images.dtype != np.uint8 or len(shape) != 4 or shape[0] != n or shape[3] != 3:
             raise ValueError(f"images must be uint8 ({n}, H, W, 3), got {self.images.dtype} {shape}")
-        if self.coarse_names is not None:
-            object.__setattr__(self, "coarse_names", [str(name) for name in self.coarse_names])
 
-    @property
-    def superclasses(self) -> list[str] | None:
-        """The coarse name of each label, where the set has them."""
-        if self.coarse_names is None:
-            return None
-        coarse = dict(zip(self.labels.tolist(), self.coarse_labels.tolist(), strict=True))
-        return [self.coarse_names[coarse[i]] for i in range(len(self.label_names))]
-
-    def inputs(self, part: slice, device: str | torch.device) -> Tensor:
+    def inputs(self, part: slice | np.ndarray, device: str | torch.device) -> Tensor:
         """Normalised, float32 (B, 3, H, W)."""
         return normalise(tensor(self.images[part]).to(device), self.mean, self.std)
 
@@ -126,3 +116,11 @@ def normalise(images: Tensor | np.ndarray, mean: tuple, std: tuple) -> Tensor:
     pixels = x.shape[1] * x.shape[2]  # rows as long as an image are several times faster than rows of three colours
     scale, shift = (1 / (255 * std)).repeat(pixels), (mean / std).repeat(pixels)
     return x.flatten(1).float().mul_(scale).sub_(shift).view(x.shape).permute(0, 3, 1, 2)
+
+
+def noise(name: str, split: str, n: int, classes: int, side: int, seed: int = 0) -> ImageSet:
+    """n images of noise, side x side pixels, with labels in turn; normalised as the set `name` is, if it is known."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (n, side, side, 3), np.uint8)
+    labels = [f"label {i}" for i in range(classes)]
+    mean, std = STATISTICS.get(name, ((0.5,) * 3, (0.25,) * 3))
+    return ImageSet(name, split, pixels, np.arange(n) % classes, labels, mean=mean, std=std)

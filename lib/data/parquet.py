@@ -1,7 +1,8 @@
-"""Labelled images in parquet files, as on the Hugging Face hub: a row an image.
+"""Labelled images or sentences in parquet files, as on the Hugging Face hub: a row an image or a sentence.
 
 The image column holds `{bytes, path}`, the content of a file, its path (beside the parquet file, unless it is absolute)
-or lists of pixels; the label column integers, whose names may stand in the schema's metadata, or the names themselves.
+or lists of pixels, the text column sentences; the label column integers, whose names may stand in the schema's
+metadata, or the names themselves.
 """
 
 import json
@@ -13,28 +14,40 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 IMAGE_COLUMNS = ("img", "image")
-LABEL_COLUMNS = ("fine_label", "label")
+TEXT_COLUMN = "text"
+LABEL_COLUMNS = ("fine_label", "intent", "label")
+COARSE_COLUMNS = ("coarse_label", "domain")
 
-Sources = list[tuple[str, object]]  # of each image, where it stands and what `lib.data.images.decode` takes
+Sources = list[tuple[str, object]]  # of each image, where it stands and what `lib.data.images.decode` takes, or text
+
+
+def holds_text(file: Path) -> bool:
+    """Whether a file is one of sentences."""
+    names = _opened(pq.read_schema, file).names
+    return TEXT_COLUMN in names and not set(names) & set(IMAGE_COLUMNS)
 
 
 def read(files: dict[str, list[Path]], split: str) -> tuple:
     """Sources, labels and their names, and coarse labels and names (None without) of a split in parquet files."""
     first = files[split][0]
     schema = _opened(pq.read_schema, first)
-    image = next((c for c in IMAGE_COLUMNS if c in schema.names), None)
-    label = next((c for c in LABEL_COLUMNS if c in schema.names), None)
-    if image is None or label is None:
+    content, label, coarse = (
+        next((c for c in columns if c in schema.names), None)
+        for columns in ((*IMAGE_COLUMNS, TEXT_COLUMN), LABEL_COLUMNS, COARSE_COLUMNS)
+    )
+    if content is None or label is None:
         raise ValueError(
-            f"{first} must have an image column ({' or '.join(IMAGE_COLUMNS)}: {{bytes, path}}) and a label column"
-            f" ({' or '.join(LABEL_COLUMNS)}: integers or text); it has {', '.join(schema.names)}"
+            f"{first} must have an image column ({' or '.join(IMAGE_COLUMNS)}: {{bytes, path}}) or a column"
+            f" {TEXT_COLUMN}, and a label column ({' or '.join(LABEL_COLUMNS)}: integers or text); it has"
+            f" {', '.join(schema.names)}"
         )
-    sources = [source for f in files[split] for source in _sources(f, image)]
+    read_in = _sentences if content == TEXT_COLUMN else _sources
+    sources = [source for f in files[split] for source in read_in(f, content)]
     if not sources:
-        raise ValueError(f"{first} has no rows: it must have a row an image")
+        raise ValueError(f"{first} has no rows: it must have a row an image or a sentence")
     names = _names(schema)
-    coarse = _labels(files, split, "coarse_label", names) if "coarse_label" in schema.names else (None, None)
-    return sources, *_labels(files, split, label, names), *coarse
+    of_coarse = (None, None) if coarse is None else _labels(files, split, coarse, names)
+    return sources, *_labels(files, split, label, names), *of_coarse
 
 
 def _opened(reader: Callable, file: Path, **options):
@@ -64,6 +77,11 @@ def _sources(file: Path, column: str) -> Iterator[tuple[str, object]]:
         yield f"{file}, row {row}", file.parent / cell if isinstance(cell, str) else cell
 
 
+def _sentences(file: Path, column: str) -> Iterator[tuple[str, object]]:
+    for row, cell in enumerate(_cells(file, column, (pa.types.is_string, pa.types.is_large_string), "text")):
+        yield f"{file}, row {row}", cell
+
+
 def _labels(files: dict[str, list[Path]], split: str, column: str, names: dict) -> tuple[np.ndarray, list[str]]:
     """Labels int64 (N,) of a split and their names: those of the schema, else the texts or numbers of all splits."""
     t = pa.types
@@ -88,7 +106,7 @@ def _labels(files: dict[str, list[Path]], split: str, column: str, names: dict) 
     if not 0 <= min(every) <= max(every) < len(every):
         raise ValueError(
             f"{files[split][0]}, column {column}: labels without names must be numbered from 0 to less than the number"
-            f" of images, {len(every)}, got {min(every)} to {max(every)}; number them so, or write their names"
+            f" of rows, {len(every)}, got {min(every)} to {max(every)}; number them so, or write their names"
         )
     return np.array(labels, np.int64), [str(i) for i in range(max(every) + 1)]
 

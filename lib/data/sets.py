@@ -1,25 +1,43 @@
 """What sets of labelled things share, whatever the things are: parts with as many of each label, and batches."""
 
+import hashlib
+import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 
+class Batch(NamedTuple):
+    """Some things as a network takes them, on its device."""
+
+    inputs: Tensor  # (B, ...)
+    labels: Tensor  # int64 (B,); in training `lib.data.augment.mixing.Targets`
+    mask: Tensor | None = None  # bool (B, T): which tokens are there, the others being padding; None: all are
+
+    @property
+    def given(self) -> tuple[Tensor, ...]:
+        """What a network is called with."""
+        return (self.inputs,) if self.mask is None else (self.inputs, self.mask)
+
+
 class LabelledSet:
     """Base of a dataclass with `name`, `split`, `labels` (N,) and `label_names`; its arrays have an entry a thing.
 
-    `inputs` says how things reach a network, the rest follows from the labels.
+    `coarse_labels` (N,) and `coarse_names` are None where it has none. `inputs` says how things reach a network, the
+    rest follows from the labels.
     """
 
     name: str
     split: str
     labels: np.ndarray
     label_names: list[str]
+    coarse_labels: np.ndarray | None
+    coarse_names: list[str] | None
     thing: str  # what error messages call one of them
 
     def __post_init__(self):
@@ -27,17 +45,47 @@ class LabelledSet:
         if labels.ndim != 1 or labels.dtype.kind not in "iu":
             raise ValueError(f"labels must be integers (N,), got {labels.dtype} {labels.shape}")
         object.__setattr__(self, "label_names", [str(name) for name in self.label_names])
+        if self.coarse_names is not None:
+            object.__setattr__(self, "coarse_names", [str(name) for name in self.coarse_names])
         K = len(self.label_names)
         if len(labels) and not 0 <= labels.min() <= labels.max() < K:
             found = f"{labels.min()} to {labels.max()}"
             raise ValueError(f"{self.name} {self.split}: labels must lie in 0 to {K - 1}, got {found}")
 
-    def inputs(self, part: slice, device: str | torch.device):
+    def inputs(self, part: slice | np.ndarray, device: str | torch.device) -> Tensor:
         """Some of the things as a network takes them, on the device."""
         raise NotImplementedError
 
+    def mask(self, part: slice | np.ndarray, device: str | torch.device) -> Tensor | None:
+        """Which of their tokens are no padding, see `Batch`."""
+        return None
+
+    def batch(self, part: slice | np.ndarray, device: str | torch.device = "cpu") -> Batch:
+        labels = tensor(self.labels[part]).to(device)
+        return Batch(self.inputs(part, device), labels, self.mask(part, device))
+
+    def shuffled(self, random: np.random.Generator, batch: int) -> np.ndarray:
+        """The order in which an epoch of training takes the things, (N,); the last ones fill no batch."""
+        return random.permutation(len(self))
+
+    @property
+    def superclasses(self) -> list[str] | None:
+        """The coarse name of each label, where the set has them."""
+        if self.coarse_names is None:
+            return None
+        coarse = dict(zip(self.labels.tolist(), self.coarse_labels.tolist(), strict=True))
+        return [self.coarse_names[coarse[i]] for i in range(len(self.label_names))]
+
     def __len__(self) -> int:
         return len(self.labels)
+
+    def digest(self) -> str:
+        """Hash over its arrays and the names of its labels: the same for the same things, wherever they come from."""
+        found = hashlib.blake2b(json.dumps(self.label_names).encode(), digest_size=16)
+        for name, array in sorted((name, v) for name, v in vars(self).items() if isinstance(v, np.ndarray)):
+            found.update(f"{name} {array.dtype.str} {array.shape}".encode())
+            found.update(np.ascontiguousarray(array))
+        return found.hexdigest()
 
     def require_every_class(self) -> Self:
         """Returns itself; ValueError that names the labels without any, since a mean over none is no number."""
@@ -82,12 +130,11 @@ class LabelledSet:
 
 def batches(
     things: LabelledSet, device: str | torch.device = "cpu", size: int = 250, part: slice = slice(None)
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Some or all things in order, as a network takes them, with their labels int64 (B,), on the device."""
+) -> Iterator[Batch]:
+    """Some or all things in order, as a network takes them, on the device."""
     first, last, _ = part.indices(len(things))
     for start in range(first, last, size):
-        chosen = slice(start, min(start + size, last))
-        yield things.inputs(chosen, device), tensor(things.labels[chosen]).to(device)
+        yield things.batch(slice(start, min(start + size, last)), device)
 
 
 def tensor(array: np.ndarray) -> Tensor:

@@ -1,10 +1,12 @@
 """Where sets come from.
 
-`load(name, split)` looks, in this order, in the folder named by the environment variable `MODUS_DATA`, in `data/` of
-the checkout (in both for a folder `<name>` in one of the layouts below), then in torchvision's own cache, downloading
-there if a network can be reached. `glyphs` is drawn on this machine and needs no source at all.
+`load(name, split)` looks, in this order, in the folder named by the environment variable `MODUS_DATA` (a relative path
+starts at the checkout), in `data/` of the checkout (in both for a folder `<name>` in one of the layouts below), then in
+torchvision's own cache, downloading there if a network can be reached. `glyphs` is drawn on this machine and needs no
+source at all.
 
-    <split>-*.parquet, data/<split>-*.parquet, <split>/*.parquet     as on the Hugging Face hub: an image a row
+    <split>-*.parquet, data/<split>-*.parquet, <split>/*.parquet     as on the Hugging Face hub: an image or a sentence
+                                                                     a row, see `lib.data.parquet`
     <split>/<label>/*.png                                            an image a file, of any format that Pillow reads
 """
 
@@ -18,21 +20,23 @@ from PIL import Image, ImageOps
 
 from lib.data import glyphs, parquet
 from lib.data.images import STATISTICS, ImageSet, decode
+from lib.data.text import Sentences
 from lib.system.errors import MissingData, unknown
 
 ROOT = Path(__file__).resolve().parents[2]
 SPLITS = ("train", "validation", "test")
+TEXTS = ("clinc150", "banking77")  # sets of sentences that runs are defined for
 ALIASES = {"validation": ("validation", "val", "valid")}  # what a folder may call a split
 PARQUET = ("{}-*.parquet", "{}.parquet", "data/{}-*.parquet", "{}/*.parquet")
 IMAGES = "{}/*/**/*"  # below a folder a label
 KEPT = 4  # sets in memory
 
 State = dict[Path, tuple | None]  # what tells that a file was changed or replaced
-_kept: dict[tuple, tuple[list[Path], State, ImageSet]] = {}
+_kept: dict[tuple, tuple[list[Path], State, ImageSet | Sentences]] = {}
 
 
-def load(name: str, split: str) -> ImageSet:
-    """An image set by name ("cifar100", "flowers102", "glyphs", or a folder of your own) and split.
+def load(name: str, split: str) -> ImageSet | Sentences:
+    """A set by name ("cifar100", "flowers102", "glyphs", "clinc150", or a folder of your own) and split.
 
     The last few sets are kept in memory, for as long as their files stay as they are; their arrays cannot be edited.
     Raises ValueError for an unknown name or split and for a file that cannot be read, with its name and row, and
@@ -40,38 +44,40 @@ def load(name: str, split: str) -> ImageSet:
     """
     if name == "glyphs":
         return glyphs.load(split)
-    roots = _folders()
-    folders = [root / name for root in roots if (root / name).is_dir()]
-    if name not in STATISTICS and not folders:
+    roots = folders()
+    own = [root / name for root in roots if (root / name).is_dir()]
+    if name not in (*STATISTICS, *TEXTS) and not own:
         variable = "MODUS_DATA" if os.environ.get("MODUS_DATA") else "MODUS_DATA is not set"
         looked = f"looked for a folder of that name in {', '.join(map(str, roots))} ({variable})"
         raise ValueError(f"{unknown('data set', name, known_sets())}; {looked}")
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    for folder in folders:
+    for folder in own:
         if _files(folder, split):
             return _from_folder(name, split, folder)
-    if folders:
-        found = [s for s in SPLITS if _files(folders[0], s)]
+    if own:
+        found = [s for s in SPLITS if _files(own[0], s)]
         expected = " or ".join(layout.format(split) for layout in (*PARQUET, "{}/<label>/*.png"))
-        raise ValueError(f"{unknown(f'split of {name} in {folders[0]}', split, found)}; expected files {expected}")
+        raise ValueError(f"{unknown(f'split of {name} in {own[0]}', split, found)}; expected files {expected}")
+    if name in TEXTS:
+        raise MissingData(name, split, "fetch it with huggingface_hub from where its authors or others offer it there")
     cache = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch")) / "datasets"
     return _from_torchvision(name, split, cache).locked()
 
 
 def known_sets() -> list[str]:
     """Names that `load` takes on this machine."""
-    folders = [f for root in _folders() if root.is_dir() for f in root.iterdir() if f.is_dir()]
-    own = {f.name for f in folders if any(_files(f, split) for split in SPLITS)}
-    return sorted(own | set(STATISTICS))
+    inside = [f for root in folders() if root.is_dir() for f in root.iterdir() if f.is_dir()]
+    own = {f.name for f in inside if any(_files(f, split) for split in SPLITS)}
+    return sorted(own | {*STATISTICS, *TEXTS})
 
 
-def _folders() -> list[Path]:
+def folders() -> list[Path]:
     """Where sets are looked for; ValueError if MODUS_DATA names something else than a folder."""
     named = os.environ.get("MODUS_DATA")
-    if named and not Path(named).expanduser().is_dir():
-        raise ValueError(f"MODUS_DATA must name a folder that holds image sets, got {named!r}: correct it or unset it")
-    return ([Path(named).expanduser().absolute()] if named else []) + [ROOT / "data"]
+    if named and not (ROOT / Path(named).expanduser()).is_dir():
+        raise ValueError(f"MODUS_DATA must name a folder that holds data sets, got {named!r}: correct it or unset it")
+    return ([ROOT / Path(named).expanduser()] if named else []) + [ROOT / "data"]
 
 
 def _files(folder: Path, split: str) -> list[Path]:
@@ -86,7 +92,7 @@ def _files(folder: Path, split: str) -> list[Path]:
     return []
 
 
-def _from_folder(name: str, split: str, folder: Path) -> ImageSet:
+def _from_folder(name: str, split: str, folder: Path) -> ImageSet | Sentences:
     """A split of a set in a folder; from memory, where nothing has changed since it was read."""
     files = {s: _files(folder, s) for s in SPLITS}
     key, listed = (name, split, folder), [f for part in files.values() for f in part]
@@ -98,7 +104,11 @@ def _from_folder(name: str, split: str, folder: Path) -> ImageSet:
         else:
             sources, *labels = _from_images(files, split, folder)
         state |= _state(source for _, source in sources if isinstance(source, Path))
-        found = ImageSet(name, split, _decoded(sources), *labels, *STATISTICS.get(name, ((0.5,) * 3, (0.25,) * 3)))
+        if files[split][0].suffix == ".parquet" and parquet.holds_text(files[split][0]):
+            found = Sentences(name, split, np.array([text for _, text in sources], object), *labels)
+        else:
+            statistics = STATISTICS.get(name, ((0.5,) * 3, (0.25,) * 3))
+            found = ImageSet(name, split, _decoded(sources), *labels, *statistics)
     _kept[key] = listed, state, found
     for oldest in list(_kept)[:-KEPT]:
         del _kept[oldest]
@@ -147,7 +157,7 @@ def _from_torchvision(name: str, split: str, cache: Path) -> ImageSet:
             labels = np.array([found[i][1] for i in range(len(found))])
             names = getattr(found, "classes", None) or [str(i) for i in range(102)]
     except (OSError, RuntimeError) as error:
-        raise MissingData(name, split, cache) from error
+        raise MissingData(name, split, f"let torchvision download it into {cache}") from error
     mean, std = STATISTICS[name]
     return ImageSet(name, split, images, labels.astype(np.int64), list(names), mean=mean, std=std)
 

@@ -6,43 +6,40 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lib.cct import CCT, Attention
+from lib.encoders import Encoders
 from lib.recipes import TrainingRecipe
-from lib.sites import Site, record
+from lib.sites import Site, at, parse, record
 from lib.system import parallel
 from lib.system.timing import fastest
 from lib.training.step import precision
 
 
 @torch.no_grad()
-def cost(network: CCT, token_factor: int = 1) -> pd.DataFrame:
+def cost(network: Encoders, token_factor: int = 1) -> pd.DataFrame:
     """One row a module that multiplies: module, parameters (biases included), macs. Zero weights count as removed.
 
     `token_factor` is that of `CCT.forward`. Of attention also the two products of tokens by tokens, as module
     "<attention>.products". Norms, activations and pooling add some thousands of operations an image and are left out.
     """
-    side = network.config.image_size
     shapes: dict[str, torch.Size] = {}
-    modules = {
-        n: m for n, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d, Attention)) and n != "pool"
-    }
-    device = next(network.parameters()).device
-    with record(network, {n: Site(n, "output") for n in modules}, lambda n, y: shapes.__setitem__(n, y.shape)):
-        network(torch.zeros(1, 3, side, side, device=device), token_factor)
+    modules = {n: m for n, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d)) and n != "pool"}
+    places = {n: Site(n, "output") for n in modules} | {s: network.site(s) for s in at(network.sites, "mha")}
+    with record(network, places, lambda n, y: shapes.__setitem__(n, y.shape)):
+        network(*network.example(), *([token_factor] if token_factor > 1 else []))
     rows = []
     for name, module in modules.items():
-        if isinstance(module, Attention):
-            _, tokens, width = shapes[name]
-            rows.append({"module": f"{name}.products", "parameters": 0, "macs": 2 * tokens**2 * width})
-            continue
         kept = int((module.weight != 0).sum())
         outputs = shapes[name][2:] if isinstance(module, nn.Conv2d) else shapes[name][1:-1]
         bias = 0 if module.bias is None else module.bias.numel()
         rows.append({"module": name, "parameters": kept + bias, "macs": kept * math.prod(outputs)})
+    for site in at(network.sites, "mha"):
+        _, tokens, width = shapes[site]
+        name = f"encoders.{parse(site).encoder - 1}.attention.products"
+        rows.append({"module": name, "parameters": 0, "macs": 2 * tokens**2 * width})
     return pd.DataFrame(rows)
 
 
-def operations(network: CCT, recipe: TrainingRecipe | None = None) -> float:
+def operations(network: Encoders, recipe: TrainingRecipe | None = None) -> float:
     """Floating-point operations to train on one image: two for each MAC of the forward pass, twice that backward.
 
     With a recipe the mean over its stages of tokens.
@@ -68,7 +65,7 @@ def matrix_peak(
     return 2.0 * size**3 / fastest(lambda: a @ b, repeat, device)
 
 
-def training_speed(network: CCT, recipe: TrainingRecipe, images: int, seconds: float, device: str) -> dict:
+def training_speed(network: Encoders, recipe: TrainingRecipe, images: int, seconds: float, device: str) -> dict:
     """Precision, images and operations a second of a training, and their share of the device's largest product.
 
     Nothing in processes other than the first of a group.

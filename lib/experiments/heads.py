@@ -3,18 +3,47 @@
 import copy
 import dataclasses
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from lib import heads, measure, snp
-from lib.cct import CCT, Encoder
-from lib.data import ImageSet, batches
+from lib.data import LabelledSet, batches
+from lib.encoders import Encoders
 from lib.recipes import HeadsRecipe, ProbeRecipe
 from lib.sites import Site, at, record
 from lib.system.device import bar
+from lib.system.files import Journal
 from lib.training import evaluate, loop
 from lib.training.probes import train_probes
+from lib.training.resume import Deadline, Sums
+
+PASSES = ("removed", "experts", "test", "untrained", "untrained-test", "shuffled", "shuffled-test")
+
+
+class Unfinished(NamedTuple):
+    """Where the experiment keeps what it has, so that it can be stopped: small results, and a file for each of PASSES.
+
+    What was made under another identity counts for nothing.
+    """
+
+    journal: Journal
+    passes: dict[str, Path]
+    identity: str
+    deadline: Deadline
+
+    def sums(self, name: str) -> Sums:
+        return Sums(self.passes[name], self.identity, self.deadline)
+
+    def once(self, key: dict, compute: Callable[[], object]):
+        """The result of a key, from the journal or computed; OutOfTime before the deadline comes."""
+        if key not in self.journal:
+            self.deadline.check(f"the study of heads, before {', '.join(map(str, key.values()))}")
+        return self.journal.once(key, compute)
 
 
 class HeadExperiment:
@@ -22,16 +51,18 @@ class HeadExperiment:
 
     def __init__(
         self,
-        build: Callable[[], CCT],
-        network: CCT,
+        build: Callable[[], Encoders],
+        network: Encoders,
         probes: dict,
         class_means: dict[str, np.ndarray],
-        train_images: ImageSet,
-        test_images: ImageSet,
+        train_images: LabelledSet,
+        test_images: LabelledSet,
         probe_recipe: ProbeRecipe,
         recipe: HeadsRecipe,
         seed: int,
+        unfinished: Unfinished,
     ):
+        self.unfinished = unfinished
         self.build, self.network, self.recipe, self.seed = build, network, recipe, seed
         self.heads = network.config.heads
         self.sites = at(network.sites, "mha")
@@ -40,10 +71,14 @@ class HeadExperiment:
         self.train_images, self.test_images = train_images, test_images
         self.probe_recipe = dataclasses.replace(probe_recipe, epochs=recipe.control_probe_epochs)
         self.means = {s: class_means[s] for s in self.sites}  # on test images
-        experts = train_images.balanced(recipe.expert_images, seed)
-        self.seen = {
-            split: (measure.pooled(network, self.probes, images), images.labels)
-            for split, images in (("train", experts), ("test", test_images))
+
+    @cached_property
+    def seen(self) -> dict[str, tuple[dict[str, np.ndarray], np.ndarray]]:
+        """Pooled values by site, and labels, of the images that experts are found on and of the test images."""
+        experts = self.train_images.balanced(self.recipe.expert_images, self.seed)
+        return {
+            split: (measure.pooled(self.network, self.probes, images, self.unfinished.sums(name)), images.labels)
+            for split, name, images in (("train", "experts", experts), ("test", "test", self.test_images))
         }
 
     def labels(self) -> list[dict]:
@@ -53,7 +88,8 @@ class HeadExperiment:
         images that the probe gets right with this head alone; expert: the best head on training images; damage: by how
         much the network's test accuracy falls for this label when the head is removed.
         """
-        rows, lost = [], damage(self.network, self.test_images, self.recipe.precision)
+        removal, kept = self.test_images.balanced(self.recipe.removal_images), self.unfinished.sums("removed")
+        rows, lost = [], damage(self.network, removal, self.recipe.precision, kept)
         for e, site in enumerate(self.sites):
             counts = heads.diagonal_counts(snp.Nodes(self.means[site], self.weights[site]), self.heads)
             share = heads.shares(counts.astype(float))
@@ -82,18 +118,17 @@ class HeadExperiment:
             name: np.array([row[name] for row in labels], float).reshape(L, H, K)
             for name in ("share", "train_accuracy", "accuracy", "damage")
         }
-        rows, controls = [], self.controls()
+        rows, controls = [], {name: self.control(name) for name in ("untrained", "shuffled")}
         for e, site in enumerate(self.sites):
-            row = {"encoder": e + 1} | _test("", self.means[site], self.weights[site], H, self.recipe, self.seed)
-            for name, (means, weights) in controls.items():
-                row |= _test(f"{name}_", means[site], weights[site], H, self.recipe, self.seed)
-            row |= self.rotations(site)
+            row = {"encoder": e + 1} | self._once("symmetry", site, self._tested, site)
+            for found in controls.values():
+                row |= found[site]
+            row |= self._once("rotations", site, self.rotations, site)
             best = column["train_accuracy"][e].argmax(0)
             row["same_expert"] = float((column["accuracy"][e].argmax(0) == best).mean())
             row["expert_accuracy"] = float(column["accuracy"][e][best, np.arange(K)].mean())
             row["head_accuracy"] = float(column["accuracy"][e].mean())
-            margins = self.margins(site)
-            row |= {f"margin_{k}": v for k, v in dataclasses.asdict(margins).items()}
+            row |= self._once("margins", site, self._margins, site)
             row |= {
                 f"damage_{k}": v for k, v in heads.rank_correlation(column["share"][e], column["damage"][e]).items()
             }
@@ -118,32 +153,31 @@ class HeadExperiment:
             groups = heads.by_head(np.arange(pooled.shape[1]), self.heads)
             expert = self.alone(site, "train").argmax(0)[labels]
             random = generator.permuted(np.tile(np.concatenate(groups), (self.recipe.orders, 1)), axis=1)
-            anyone = heads.growing_groups(pooled, weight, labels, random[:, : max(map(len, groups))], np.mean)
+            chosen = random[:, : max(map(len, groups))]
+            anyone = self._once("random groups", site, heads.growing_groups, pooled, weight, labels, chosen, np.mean)
             for h, nodes in enumerate(groups):
-                single = [float((np.outer(pooled[:, n], weight[:, n]).argmax(1) == labels).mean()) for n in nodes]
                 orders = generator.permuted(np.tile(nodes, (self.recipe.orders, 1)), axis=1)
-                mine = expert == h
-                both = heads.growing_groups(
-                    pooled,
-                    weight,
-                    labels,
-                    orders,
-                    lambda right, m=mine: (right.mean(), right[m].mean() if m.any() else 0),
-                )
-                for n, (every, own) in enumerate(both):
-                    rows.append(
-                        {
-                            "encoder": e + 1,
-                            "head": h + 1,
-                            "nodes": n + 1,
-                            "accuracy": every,
-                            "expert_accuracy": own,
-                            "best_node": max(single),
-                            "sum_nodes": sum(single),
-                            "random_group": anyone[n],
-                        }
-                    )
+                joined = self._once(f"head {h + 1}", site, self._joined, site, nodes, orders, expert == h)
+                about = {"encoder": e + 1, "head": h + 1}
+                rows += [about | row | {"random_group": anyone[n]} for n, row in enumerate(joined)]
         return rows
+
+    def _joined(self, site: str, nodes: np.ndarray, orders: np.ndarray, mine: np.ndarray) -> list[dict]:
+        """What a head's nodes reach together: one row a number of nodes; `mine`: the images it is the expert for."""
+        values, labels = self.seen["test"]
+        pooled, weight = values[site], self.weights[site]
+        single = [float((np.outer(pooled[:, n], weight[:, n]).argmax(1) == labels).mean()) for n in nodes]
+        both = heads.growing_groups(
+            pooled, weight, labels, orders, lambda right: (right.mean(), right[mine].mean() if mine.any() else 0)
+        )
+        about = {"best_node": max(single), "sum_nodes": sum(single)}
+        return [
+            {"nodes": n, "accuracy": every, "expert_accuracy": own} | about for n, (every, own) in enumerate(both, 1)
+        ]
+
+    def _once(self, what: str, site: str, compute: Callable, *arguments):
+        """What `compute` finds, as plain numbers, once for each kind of result and site."""
+        return self.unfinished.once({"result": what, "site": site}, lambda: plain(compute(*arguments)))
 
     def alone(self, site: str, split: str) -> np.ndarray:
         """Share of each label's images that the probe gets right with one head alive, (heads, K)."""
@@ -166,20 +200,30 @@ class HeadExperiment:
         values, labels = self.seen[split]
         return evaluate.label_accuracy(values[site][:, nodes] @ self.weights[site][:, nodes].T, labels)
 
-    def controls(self) -> dict[str, tuple[dict, dict]]:
-        """Class means and weights by site, of the untrained network and of probes trained on shuffled labels."""
-        shuffled = np.random.default_rng(self.seed).permutation(self.train_images.labels)
-        untrained = loop.initialised(self.build, self.seed).to(next(self.network.parameters()).device)
-        pairs = {
-            "untrained": (untrained, self.train_images),
-            "shuffled": (self.network, dataclasses.replace(self.train_images, labels=shuffled)),
-        }
-        found = {}
-        for name, (network, images) in pairs.items():
-            probes, _ = train_probes(copy.deepcopy(network), self.sites, images, self.probe_recipe, self.seed)
-            means = measure.measure(network, probes, self.test_images).class_means
-            found[name] = means, {s: p.weight.detach().cpu().numpy() for s, p in probes.items()}
-        return found
+    def control(self, name: str) -> dict[str, dict[str, float]]:
+        """The test of each site: "untrained", of the untrained network; "shuffled", of probes for shuffled labels."""
+        return self.unfinished.once({"control": name}, lambda: plain(self._control(name)))
+
+    def _control(self, name: str) -> dict[str, dict[str, float]]:
+        network, images, kept = copy.deepcopy(self.network), self.train_images, self.unfinished
+        if name == "untrained":
+            network = loop.initialised(self.build, self.seed).to(next(self.network.parameters()).device)
+        else:
+            shuffled = np.random.default_rng(self.seed).permutation(images.labels)
+            images = dataclasses.replace(images, labels=shuffled)
+        probes, _ = train_probes(
+            network, self.sites, images, self.probe_recipe, self.seed, kept.passes[name], kept.deadline, kept.identity
+        )
+        sums = kept.sums(f"{name}-test")
+        means = measure.measure_each(network, probes, self.test_images, ("readout",), kept=sums)["readout"].class_means
+        weights = {s: p.weight.detach().cpu().numpy() for s, p in probes.items()}
+        return {s: _test(f"{name}_", means[s], weights[s], self.heads, self.recipe, self.seed) for s in self.sites}
+
+    def _tested(self, site: str) -> dict[str, float]:
+        return _test("", self.means[site], self.weights[site], self.heads, self.recipe, self.seed)
+
+    def _margins(self, site: str) -> dict[str, float]:
+        return {f"margin_{k}": v for k, v in dataclasses.asdict(self.margins(site)).items()}
 
     def rotations(self, site: str) -> dict[str, float]:
         """Mean polarisation over labels after random rotations of the nodes, inside heads and across them."""
@@ -197,41 +241,53 @@ class HeadExperiment:
 
 
 @torch.no_grad()
-def damage(network: CCT, images: ImageSet, precision: str = "fp32") -> np.ndarray:
+def damage(network: Encoders, images: LabelledSet, precision: str = "fp32", kept: Sums | None = None) -> np.ndarray:
     """Fall of the network's accuracy for each label when a head is removed, (encoders, heads, K).
 
-    What lies before an encoder is computed once for all removals in it.
+    What lies before an encoder is computed once for all removals in it; a pass that was stopped goes on from `kept`.
     """
-    places = {str(e): Site(f"encoders.{e}", "input") for e in range(len(network.encoders))}
-    removed = {(e, h): without_head(network, e, h) for e, h in np.ndindex(len(places), network.config.heads)}
-    found: dict[tuple | None, list] = {key: [] for key in (None, *removed)}
+    depth, H, K = len(network.encoders), network.config.heads, network.config.classes
+    places = {str(e): Site(f"encoders.{e}", "input") for e in range(depth)}
     entering: dict[str, torch.Tensor] = {}
     device = next(network.parameters()).device
+    right = {str(key): torch.zeros(K, dtype=torch.long, device=device) for key in (None, *np.ndindex(depth, H))}
+    done = kept.begin(right) if kept else 0
     network.eval()
-    progress = bar(len(images), "images without each head")
-    for x, _ in batches(images, device):
+    progress = bar(len(images), f"{images.thing}s without each head", done)
+    for batch in batches(images, device, part=slice(done, None)):
+
+        def count(key: tuple | None, logits: torch.Tensor, target: torch.Tensor = batch.labels):
+            right[str(key)] += torch.bincount(target[logits.argmax(1) == target], minlength=K)
+
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             with record(network, places, entering.__setitem__):
-                found[None].append(network(x).argmax(1))
-            for (e, h), encoder in removed.items():
-                found[e, h].append(network.behind(e + 1, encoder(entering[str(e)])).argmax(1))
-        progress.update(len(x))
+                count(None, network(*batch.given))
+            for e, h in np.ndindex(depth, H):
+                with without_head(network, e, h):
+                    count((e, h), network.behind(e, entering[str(e)], *batch.given[1:]))
+        progress.update(len(batch.labels))
+        done += len(batch.labels)
+        if kept:
+            kept.after(done, len(images))
     progress.close()
-    labels, K = images.labels, network.config.classes
-    counts = np.bincount(labels, minlength=K)
-    right = {key: torch.cat(parts).cpu().numpy() == labels for key, parts in found.items()}
-    share = {key: np.bincount(labels, hits, K) / counts for key, hits in right.items()}
-    return np.stack([share[None] - share[key] for key in removed]).reshape(len(places), network.config.heads, K)
+    counts = np.bincount(images.labels, minlength=K)
+    share = {key: hits.cpu().numpy() / counts for key, hits in right.items()}
+    return np.stack([share["None"] - share[str(key)] for key in np.ndindex(depth, H)]).reshape(depth, H, K)
 
 
-@torch.no_grad()
-def without_head(network: CCT, encoder: int, head: int) -> Encoder:
-    """A copy of an encoder whose output projection does not hear one head; both count from 0."""
-    changed = copy.deepcopy(network.encoders[encoder])
-    weight = changed.attention.projection.weight
+@contextmanager
+def without_head(network: Encoders, encoder: int, head: int):
+    """While the context is open, an encoder's output projection does not hear one head; both count from 0."""
+    weight = network.get_submodule(network.site(f"{encoder + 1}.mha").module).weight
     size = weight.shape[1] // network.config.heads
-    weight[:, head * size : (head + 1) * size] = 0
-    return changed
+    columns = slice(head * size, (head + 1) * size)
+    with torch.no_grad():
+        kept = weight[:, columns].clone()
+        weight[:, columns] = 0
+        try:
+            yield
+        finally:
+            weight[:, columns] = kept
 
 
 def _test(
@@ -242,3 +298,12 @@ def _test(
     if snp.recognised(nodes).any():
         found = dataclasses.asdict(heads.permutation_test(nodes, count, permutations=recipe.permutations, seed=seed))
     return {f"{prefix}{name}": value for name, value in found.items()}
+
+
+def plain(found: object) -> object:
+    """Numbers of NumPy, in lists and dicts, as Python's."""
+    if isinstance(found, dict):
+        return {key: plain(value) for key, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [plain(value) for value in found]
+    return found.tolist() if isinstance(found, np.ndarray | np.generic) else found

@@ -12,15 +12,15 @@ from torch.nn.utils import prune
 
 from lib import measure
 from lib.andc import Nodes
-from lib.cct import CCT, READOUT
-from lib.data import ImageSet, batches
+from lib.data import Batch, LabelledSet, batches
+from lib.encoders import READOUT, Encoders
 from lib.probes import Probe
 from lib.recipes import TrainingRecipe
 from lib.sites import Site, record
 from lib.training import loop
 
 
-def apply(network: CCT, masks: Mapping[str, np.ndarray]) -> CCT:
+def apply(network: Encoders, masks: Mapping[str, np.ndarray]) -> Encoders:
     """A copy of the network that keeps only the masked weights of some layers, also while it is trained.
 
     masks: layer -> (outputs, inputs) bool. `make_permanent` turns the result into a plain network.
@@ -35,7 +35,7 @@ def apply(network: CCT, masks: Mapping[str, np.ndarray]) -> CCT:
     return network
 
 
-def make_permanent(network: CCT) -> CCT:
+def make_permanent(network: Encoders) -> Encoders:
     """Make the masks of `apply` permanent, in place: removed weights are zeros, parameters have their usual names."""
     for module in network.modules():
         if isinstance(module, nn.Linear) and prune.is_pruned(module):
@@ -44,28 +44,12 @@ def make_permanent(network: CCT) -> CCT:
 
 
 def retrain(
-    network: CCT,
-    masks: Mapping[str, np.ndarray],
-    recipe: TrainingRecipe,
-    images: ImageSet,
-    seed: int,
-    parts: str = "all",
-) -> CCT:
-    """Train a masked copy of the network further; removed weights stay zero. parts: "all" or "readout".
-
-    The read-out is what stands behind the encoders: the last LayerNorm, the sequence pooling and the classifier.
-    """
-
-    def build() -> CCT:
-        masked = apply(network, masks)
-        if parts == "readout":
-            masked.requires_grad_(False)
-            for module in (masked.norm, masked.pool, masked.classifier):
-                module.requires_grad_(True)
-        return masked
-
+    network: Encoders, masks: Mapping[str, np.ndarray], recipe: TrainingRecipe, images: LabelledSet, seed: int
+) -> Encoders:
+    """Train a masked copy of the network, or of its parts that the recipe names, further; removed weights stay zero."""
     device = next(network.parameters()).device
-    return make_permanent(loop.train(build, recipe, images, seed, device=device)[0]).requires_grad_(True)
+    trained, _ = loop.train(lambda: apply(network, masks), recipe, images, seed, device=device)
+    return make_permanent(trained).requires_grad_(True)
 
 
 @dataclass(frozen=True)
@@ -77,19 +61,22 @@ class Scores:
     gradient: np.ndarray  # |w times the gradient of the mean loss|
 
 
-def scores(network: CCT, layers: Iterable[str], images: ImageSet, batch: int = 250) -> dict[str, Scores]:
+def scores(network: Encoders, layers: Iterable[str], images: LabelledSet, batch: int = 250) -> dict[str, Scores]:
     """The criteria of the baselines for each weight of some layers, from (training) images."""
     network = copy.deepcopy(network).eval()
     device = next(network.parameters()).device
     modules = {name: network.get_submodule(network.layers[name].module) for name in layers}
     inputs = {name: torch.zeros(m.in_features, device=device) for name, m in modules.items()}
 
+    current: Batch
+
     def add(name: str, x: torch.Tensor):
-        inputs[name] += x.detach().abs().flatten(0, -2).mean(0) * len(x) / len(images)
+        padded = x.ndim == 3 and current.mask is not None
+        inputs[name] += (x[current.mask] if padded else x.flatten(0, -2)).detach().abs().mean(0) * len(x) / len(images)
 
     with record(network, {name: Site(network.layers[name].module, "input") for name in modules}, add):
-        for x, target in batches(images, device, batch):
-            (F.cross_entropy(network(x), target, reduction="sum") / len(images)).backward()
+        for current in batches(images, device, batch):
+            (F.cross_entropy(network(*current.given), current.labels, reduction="sum") / len(images)).backward()
     found = {}
     for name, module in modules.items():
         w = module.weight.detach()
@@ -98,7 +85,7 @@ def scores(network: CCT, layers: Iterable[str], images: ImageSet, batch: int = 2
     return found
 
 
-def readout_nodes(network: CCT, images: ImageSet) -> Nodes:
+def readout_nodes(network: Encoders, images: LabelledSet) -> Nodes:
     """The nodes of the network's own read-out: class means of its pooled values, and its classifier's weights."""
     probe = Probe(network.config.width, network.config.classes).to(next(network.parameters()).device)
     with torch.no_grad():

@@ -17,15 +17,17 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from lib import andc
 from lib.andc import DRAWN, SCORED
-from lib.cct import CCT
-from lib.data import ImageSet
+from lib.data import LabelledSet
+from lib.encoders import Encoders
 from lib.experiments import masked
 from lib.recipes import PruningRecipe, ScratchRecipe, TrainingRecipe
+from lib.system import identity
 from lib.system.device import bar
 from lib.system.files import Journal
 from lib.training import evaluate, loop
@@ -76,15 +78,18 @@ class PruningExperiment:
 
     def __init__(
         self,
-        build: Callable[[], CCT],
-        network: CCT,
+        build: Callable[[], Encoders],
+        network: Encoders,
         nodes: Mapping[str, andc.Nodes],
-        train_images: ImageSet,
-        test_images: ImageSet,
+        train_images: LabelledSet,
+        test_images: LabelledSet,
         training: TrainingRecipe,
         recipe: PruningRecipe,
         seed: int,
+        checkpoint: Path | None = None,
     ):
+        """checkpoint: for the networks that are trained from scratch, each in its turn."""
+        self.checkpoint, self.deadline, self.inputs = checkpoint, Deadline(), ""
         self.build, self.network, self.nodes = build, network, nodes
         self.train_images, self.test_images = train_images, test_images
         self.training, self.recipe, self.seed = training, recipe, seed
@@ -102,11 +107,14 @@ class PruningExperiment:
         Raises OutOfTime before the deadline comes.
         """
         progress = bar(len(keys), "masked networks")
+        self.deadline, self.inputs = deadline, journal.inputs
         deadline.begin()
         for key in keys:
             if key not in journal:
                 deadline.check(f"pruning, after {len(journal.found)} of {len(keys)} networks")
                 journal.add(key, self.measure(key))
+                if self.checkpoint:
+                    self.checkpoint.unlink(missing_ok=True)
             progress.update()
         progress.close()
         done = [(key, journal[key]) for key in keys]
@@ -134,13 +142,15 @@ class PruningExperiment:
             found["labels"] = evaluate.label_accuracy(logits, images.labels).round(5).tolist()
         return found
 
-    def trained(self, key: dict, masks: Mapping[str, np.ndarray]) -> CCT:
+    def trained(self, key: dict, masks: Mapping[str, np.ndarray]) -> Encoders:
         """The masked network, trained as the cell's regime says."""
         if key["regime"] == "scratch":
             device = next(self.network.parameters()).device
+            cell = identity.text(inputs=self.inputs, cell=key)
             new, _ = loop.train(
-                lambda: masked.apply(self.build(), masks), self.training, self.train_images, self.seed, device=device
-            )
+                lambda: masked.apply(self.build(), masks), self.training, self.train_images, self.seed,
+                self.checkpoint, device=device, deadline=self.deadline, identity=cell,
+            )  # fmt: skip
             return masked.make_permanent(new)
         if key["regime"] == "none":
             return masked.make_permanent(masked.apply(self.network, masks))
@@ -151,11 +161,10 @@ class PruningExperiment:
             cooldown_epochs=0,
             lr=self.training.lr * self.recipe.retraining_lr,
             token_stages=self.recipe.retraining_token_stages,
+            parts="all" if key["regime"] == "retrained" else "readout",
         )
         images = self.train_images.balanced(self.recipe.retraining_images, self.seed)
-        return masked.retrain(
-            self.network, masks, short, images, self.seed, "all" if key["regime"] == "retrained" else "readout"
-        )
+        return masked.retrain(self.network, masks, short, images, self.seed)
 
     def masks(self, key: dict) -> dict[str, np.ndarray]:
         """The mask of each layer that the cell prunes."""

@@ -13,10 +13,9 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from lib.cct import CCT
-from lib.data import ImageSet
+from lib.data import LabelledSet
+from lib.encoders import Encoders
 from lib.experiments import masked
 from lib.experiments.cost import cost
 from lib.recipes import PruningRecipe
@@ -26,22 +25,26 @@ from lib.training import evaluate
 
 
 @torch.no_grad()
-def without_idle_nodes(network: CCT) -> CCT:
+def without_idle_nodes(network: Encoders) -> Encoders:
     """A copy without the hidden nodes of `linear1` and `linear2` that have no incoming or no outgoing weight.
 
     It computes what the network computes: the constant of a node without incoming weight goes into the next bias.
     Raises ValueError, naming the encoder, where no hidden node would be left.
     """
     network = copy.deepcopy(network)
-    for e, encoder in enumerate(network.encoders, 1):
-        first, second = encoder.linear1, encoder.linear2
+    for e, names in _pairs(network).items():
+        first, second = map(network.get_submodule, names)
         fed, heard = first.weight.any(1), second.weight.any(0)
         if not (fed & heard).any():
             raise ValueError(f"no hidden node of encoder {e} is connected on both sides: prune less, or leave it out")
         constant = heard & ~fed
-        second.bias += second.weight[:, constant] @ F.gelu(first.bias[constant])
-        encoder.linear1 = _linear(first.weight[fed & heard], first.bias[fed & heard])
-        encoder.linear2 = _linear(second.weight[:, fed & heard], second.bias)
+        second.bias += second.weight[:, constant] @ network.activation(first.bias[constant])
+        smaller = (
+            _linear(first.weight[fed & heard], first.bias[fed & heard]),
+            _linear(second.weight[:, fed & heard], second.bias),
+        )
+        for name, module in zip(names, smaller, strict=True):
+            network.set_submodule(name, module)
     return network
 
 
@@ -58,15 +61,16 @@ class SparseLinear(nn.Module):
         return (self.weight @ x.flatten(0, -2).T).T.reshape(*x.shape[:-1], -1) + self.bias
 
 
-def sparse(network: CCT) -> CCT:
+def sparse(network: Encoders) -> Encoders:
     """A copy whose feed-forward layers compute with CSR weights."""
     network = copy.deepcopy(network)
-    for encoder in network.encoders:
-        encoder.linear1, encoder.linear2 = SparseLinear(encoder.linear1), SparseLinear(encoder.linear2)
+    for names in _pairs(network).values():
+        for name in names:
+            network.set_submodule(name, SparseLinear(network.get_submodule(name)))
     return network
 
 
-def packed(network: CCT) -> dict[str, Tensor]:
+def packed(network: Encoders) -> dict[str, Tensor]:
     """What a file of the network has to hold: of a matrix with zeros its other values and one bit for each weight."""
     tensors = {}
     for name, value in network.state_dict().items():
@@ -81,7 +85,7 @@ def packed(network: CCT) -> dict[str, Tensor]:
 
 
 def compared(
-    dense: CCT, masks: Mapping[float, Mapping[str, np.ndarray]], images: ImageSet, recipe: PruningRecipe
+    dense: Encoders, masks: Mapping[float, Mapping[str, np.ndarray]], images: LabelledSet, recipe: PruningRecipe
 ) -> tuple[list[dict], list[dict]]:
     """Size and latency of a network, masked, without idle nodes and with CSR weights; masks by threshold.
 
@@ -100,22 +104,29 @@ def compared(
                 tensors = packed(networks[name]) if name == "compacted" else networks[name].state_dict()
                 row = {"threshold": threshold, "network": name, "difference": gap}
                 sizes.append(row | _size(networks[name], tensors))
-        rows = latency(networks, dense.config.image_size, recipe.latency_batches, recipe.latency_rounds)
+        rows = latency(networks, recipe.latency_batches, recipe.latency_rounds)
         times += [{"threshold": threshold} | row for row in rows]
     return sizes, times
 
 
-def _size(network: CCT, tensors: Mapping[str, Tensor]) -> dict[str, int]:
+def _size(network: Encoders, tensors: Mapping[str, Tensor]) -> dict[str, int]:
     table = cost(network)
-    ff = table["module"].str.contains("linear")
+    pairs = _pairs(network).values()
+    ff = table["module"].isin([name for names in pairs for name in names])
     return {
         "weights": int(table["parameters"].sum()),
         "ff_weights": int(table["parameters"][ff].sum()),
         "macs": int(table["macs"].sum()),
         "ff_macs": int(table["macs"][ff].sum()),
-        "hidden_nodes": sum(e.linear1.out_features for e in network.encoders),
+        "hidden_nodes": sum(network.get_submodule(first).out_features for first, _ in pairs),
         "bytes": len(files.encoded(tensors)),
     }
+
+
+def _pairs(network: Encoders) -> dict[int, list[str]]:
+    """The two fully connected modules of each encoder; encoders count from 1."""
+    layers = network.layers
+    return {e: [layers[f"{e}.linear{i}"].module for i in (1, 2)] for e in range(1, len(network.encoders) + 1)}
 
 
 def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.cct import CCT, Config
-from lib.data import ImageSet
+from lib.data import LabelledSet
 from lib.recipes import REFERENCE, Augmentation, TrainingRecipe
 from lib.system.identity import training_identity
 from lib.training import evaluate, loop
@@ -29,7 +28,7 @@ def policies(own: Augmentation) -> dict[str, Augmentation]:
     return {"own": own} | {name: policy for name, policy in others.items() if policy != own}
 
 
-def hold_out(images: ImageSet, share: float = SHARE, seed: int = SEED) -> tuple[ImageSet, ImageSet]:
+def hold_out(images: LabelledSet, share: float = SHARE, seed: int = SEED) -> tuple[LabelledSet, LabelledSet]:
     """Two parts of an image set: the larger to train on, and `share` of each label's images, at least one."""
     random = np.random.default_rng(seed)
     places = (np.flatnonzero(images.labels == k) for k in range(len(images.label_names)))
@@ -38,11 +37,11 @@ def hold_out(images: ImageSet, share: float = SHARE, seed: int = SEED) -> tuple[
 
 
 def trial(
-    network: Config,
+    network,  # the configuration of one
     recipe: TrainingRecipe,
     seed: int,
-    learnt: ImageSet,
-    held: ImageSet,
+    learnt: LabelledSet,
+    held: LabelledSet,
     checkpoint: Path | None = None,
     device: str = "cpu",
     deadline: Deadline | None = None,
@@ -53,15 +52,15 @@ def trial(
     """
     identity = training_identity(recipe, seed, learnt, network=network)
     trained, curve = loop.train(
-        lambda: CCT(network), recipe, learnt, seed, checkpoint, device=device, deadline=deadline, identity=identity
+        network.initial, recipe, learnt, seed, checkpoint, device=device, deadline=deadline, identity=identity
     )
     factor = recipe.last_token_factor  # a trial is judged with as many tokens as it ended with
-    logits = evaluate.predict(trained, held, token_factor=factor)
+    logits = evaluate.predict(trained, held, **({} if factor == 1 else {"token_factor": factor}))
     return {
         "held_out_accuracy": evaluate.accuracy(logits, held.labels),
         "train_accuracy": curve[-1]["train_accuracy"],
         "train_images": len(learnt),
         "images": len(held),
-        "tokens": (network.grid // factor) ** 2,
+        "tokens": network.tokens(factor),
         "seconds": curve[-1]["seconds"],
     }

@@ -1,11 +1,12 @@
 """Runs: `load` one to read its results, `make` it to compute what is missing."""
 
 from lib.runs.results import TABLES
-from lib.runs.run import PUBLISHED, ROOT, Run, defined, known, load, make, published, readable
+from lib.runs.run import PUBLISHED, REPRODUCED, ROOT, Run, defined, known, load, make, published, readable
 from lib.runs.stages import REQUIRED, STAGES
 
 __all__ = [
     "PUBLISHED",
+    "REPRODUCED",
     "REQUIRED",
     "ROOT",
     "STAGES",

@@ -1,7 +1,8 @@
 """`python -m lib.runs.compute RUN [--time-limit SECONDS]`: make the stages of a run, one by one, within a time limit.
 
 What does not fit is stopped with a checkpoint; the same command, called again, goes on from there, until all is done.
-The exit code is 0 when the run is complete and 75 (try again) when the time was up. Under torchrun several processes
+The exit code is 0 when the run is complete, 75 (try again) when the time was up, 1 when something failed, 2 for an
+unknown run and 130 when stopped by Ctrl-C. Under torchrun several processes
 train the network and its probes and measure the fields together; then the first goes on alone.
 """
 
@@ -13,7 +14,7 @@ from pathlib import Path
 from lib import runs
 from lib.runs import rehearsal
 from lib.system import files, parallel
-from lib.system.errors import OutOfTime
+from lib.system.errors import EXPECTED, STOPPED, OutOfTime, one_line, unknown
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 
@@ -49,7 +50,9 @@ def rehearse(name: str) -> bool:
         for stage in runs.REQUIRED:
             run.require(stage)
             print(f"  {stage:<8}{run.record['stages'][stage]['seconds']:8.1f} s", file=sys.stderr)
-        largest = max(run.folder.iterdir(), key=lambda path: path.stat().st_size)
+        kept = {name for entry in run.record["stages"].values() for name in entry.get("unpublished", ())}
+        published = (path for path in run.folder.iterdir() if path.name not in kept)
+        largest = max(published, key=lambda path: path.stat().st_size)
         size = largest.stat().st_size
         fits = size <= files.LARGEST_FILE
         print(f"run {name}: rehearsed; largest file {largest.name}, {size / 1e6:.1f} MB", file=sys.stderr)
@@ -64,16 +67,22 @@ def main() -> int:
     parser.add_argument(
         "--compile", action="store_true", help="compile the network before it is trained (pays on GPUs)"
     )
-    parser.add_argument("--rehearse", action="store_true", help="all stages in small, on images of noise, in minutes")
+    parser.add_argument("--rehearse", action="store_true", help="all stages in small, on noise, in minutes")
     options = parser.parse_args()
+    if options.run not in runs.known():
+        print(one_line(unknown("run", options.run, runs.known())), file=sys.stderr)
+        return 2
     try:
         if options.rehearse:
             return 0 if rehearse(options.run) else 1
         done = compute(options.run, options.time_limit, options.optional, options.compile)
         return 0 if done else TRY_AGAIN
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except EXPECTED as error:
+        print(one_line(error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return STOPPED
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, NonNegativeInt
 
-from lib import cct
+from lib import bert, cct
 from lib.recipes import (
     RECIPES,
     CNNRecipe,
@@ -21,6 +21,8 @@ from lib.recipes import (
 from lib.system.checked import checked
 from lib.system.errors import unknown
 
+NETWORKS = {"cct": cct.Config, "bert": bert.Config}
+
 
 @checked
 class Definition:
@@ -28,7 +30,7 @@ class Definition:
 
     data: Annotated[str, Field(min_length=1)]
     seed: NonNegativeInt = 0
-    network: cct.Config = field(default_factory=cct.Config)
+    network: cct.Config | bert.Config = field(default_factory=cct.Config)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
     probes: ProbeRecipe = field(default_factory=ProbeRecipe)
     heads: HeadsRecipe = field(default_factory=HeadsRecipe)
@@ -37,14 +39,24 @@ class Definition:
     cnn: CNNRecipe = field(default_factory=CNNRecipe)
     trials: dict[str, TrainingRecipe] = field(default_factory=dict)  # other ways to train, judged on held-out images
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the encoders keep weights that others have published, so that the read-out alone has to be stored."""
+        return self.network.pretrained and self.training.parts == "readout"
+
+    @property
+    def publishes_weights(self) -> bool:
+        """Whether the trained network is small enough to be published."""
+        return self.network.published or self.frozen
+
     @classmethod
     def read(cls, path: Path) -> "Definition":
         """ValueError that names the file, section and key where something is unknown, missing or of the wrong kind.
 
         A file with `base = "<name>"` takes from that run's definition whatever it does not say itself, key by key; the
         base may have a base too. The section [training] may begin with `recipe = "reference"`, one of
-        `lib.recipes.RECIPES`, instead of the defaults or the base's training, and say only what differs. A section
-        [trials.<name>] says in what a trial differs from [training].
+        `lib.recipes.RECIPES`, instead of the defaults or the base's training, and say only what differs; [network] with
+        `kind = "bert"`, one of `NETWORKS`. A section [trials.<name>] says in what a trial differs from [training].
         """
         return _read(path, ())
 
@@ -60,7 +72,7 @@ def _read(path: Path, heirs: tuple[str, ...]) -> Definition:
         if base in line:
             raise ValueError(f"bases in a circle: {' -> '.join((*line, base))}")
         if base is None and "data" not in raw:
-            raise ValueError("data is missing: the name of an image set")
+            raise ValueError("data is missing: the name of a data set")
     except (ValueError, OSError) as error:
         raise ValueError(f"{path}: {error}") from error
     start = None if base is None else _read(path.parent.parent / base / path.name, line)
@@ -71,6 +83,11 @@ def _read(path: Path, heirs: tuple[str, ...]) -> Definition:
             if (name := training.pop("recipe")) not in list(RECIPES):
                 raise unknown("recipe", name, RECIPES)
             start = dataclasses.replace(start, training=RECIPES[name])
+        network = raw.get("network")
+        if isinstance(network, dict) and "kind" in network:
+            if (kind := network.pop("kind")) not in list(NETWORKS):
+                raise unknown("kind of network", kind, NETWORKS)
+            start = dataclasses.replace(start, network=NETWORKS[kind]())
         tried = raw.pop("trials", {})
         found = _changed(start, raw)
         tried = {name: _changed(found.training, values, f"trials.{name}") for name, values in tried.items()}

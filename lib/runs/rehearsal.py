@@ -1,4 +1,4 @@
-"""A run in small: the same network and stages on a few images of noise. Its numbers mean nothing, its path is the same.
+"""A run in small: the same network and stages on a little noise. Its numbers mean nothing, its path is the same.
 
 For runs that need hours or a lent machine, so that what is wrong shows before.
 """
@@ -6,24 +6,21 @@ For runs that need hours or a lent machine, so that what is wrong shows before.
 import dataclasses
 from pathlib import Path
 
-import numpy as np
-
-from lib.data import STATISTICS, ImageSet
+from lib.data import LabelledSet
 from lib.runs.definition import Definition
 from lib.runs.run import Run, defined
 
 
 class Rehearsal(Run):
-    """A run cut down to minutes, on images of noise, with results in `folder`: to see that all stages work here."""
+    """A run cut down to minutes, on noise, with results in `folder`: to see that all stages work here."""
 
     def __init__(self, name: str, folder: Path):
         super().__init__(name, compute=True, folder=folder, definition=shorten(defined(name)))
 
-    def images(self, split: str) -> ImageSet:
-        """A batch of noise, at least one image for each label, of the size that the network takes."""
+    def images(self, split: str) -> LabelledSet:
+        """A batch of noise, at least one thing for each label, as the network takes it."""
         d = self.definition
-        K = d.network.classes
-        return noise(d.data, split, max(K, d.training.batch), K, d.network.image_size, seed=int(split == "train"))
+        return d.network.noise(d.data, split, max(d.network.classes, d.training.batch), seed=int(split == "train"))
 
 
 def shorten(definition: Definition) -> Definition:
@@ -50,11 +47,3 @@ def shorten(definition: Definition) -> Definition:
             latency_batches=(1,), latency_rounds=1,
         ),
     )  # fmt: skip
-
-
-def noise(name: str, split: str, n: int, classes: int, side: int, seed: int = 0) -> ImageSet:
-    """n images of noise, side x side pixels, with labels in turn; normalised as the set `name` is, if it is known."""
-    pixels = np.random.default_rng(seed).integers(0, 256, (n, side, side, 3), np.uint8)
-    labels = [f"label {i}" for i in range(classes)]
-    mean, std = STATISTICS.get(name, ((0.5,) * 3, (0.25,) * 3))
-    return ImageSet(name, split, pixels, np.arange(n) % classes, labels, mean=mean, std=std)

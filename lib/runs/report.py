@@ -1,5 +1,7 @@
 """The report of a reproduced run: chapters, provenance, and the numbers beside the published ones, as Markdown."""
 
+import shlex
+
 import numpy as np
 import pandas as pd
 
@@ -15,12 +17,17 @@ def report(run: runs.Run, chapters: list[dict], failure: str = "") -> str:
     Says plainly what is missing or differs.
     """
     failed = [c["chapter"] for c in chapters if c["result"].startswith("FAILED")]
-    left = [c["chapter"] for c in chapters if c["result"] == "not executed"]
-    said = [f"**Failed: {', '.join(failed)}.**"] * bool(failed) + [f"**Not executed: {', '.join(left)}.**"] * bool(left)
+    said = [f"**Failed: {', '.join(failed)}.**"] * bool(failed)
+    for result in ("stopped", "not executed"):
+        if these := [c["chapter"] for c in chapters if c["result"] == result]:
+            said.append(f"**{result.capitalize()}: {', '.join(these)}.**")
     parts = [
         f"# Run {run.name}",
         f"{run.definition.data}, seed {run.definition.seed}. {' '.join(said) or 'All chapters were executed.'}",
         *([f"## What failed\n\n```\n{failure.strip()}\n```"] if failure else []),
+        f"Results and executed chapters are in `{run.folder}`. To load them, set the variable `MODUS_RUNS`:\n\n"
+        f"```\nMODUS_RUNS={shlex.quote(str(run.folder.parent))} .venv/bin/python -c"
+        f" 'from lib import runs; print(runs.load(\"{run.name}\").results)'\n```",
         "## Chapters",
         _table(pd.DataFrame(chapters)),
         "## How it was made",

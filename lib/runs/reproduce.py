@@ -1,8 +1,8 @@
-"""`python -m lib.runs.reproduce RUN ...`: compute runs from nothing, or go on where they stopped; execute all chapters.
+"""`python -m lib.runs.reproduce RUN ...`: compute runs from nothing, or go on where they stopped; execute its chapters.
 
 For each run, results, executed chapters and a report go to `reproduced/<run>/`. Several runs are independent: one that
-fails does not stop the others. The exit code is 0 when all is done, 1 when anything failed in a run, 2 for a wrong call
-and 130 when stopped by Ctrl-C.
+fails does not stop the others. A chapter that was executed on the same results is not executed again. The exit code is
+0 when all is done, 1 when anything failed in a run, 2 for a wrong call and 130 when stopped by Ctrl-C.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -22,34 +23,45 @@ import yaml
 from lib import runs
 from lib.runs.compute import compute
 from lib.runs.report import report
-from lib.system import files
-from lib.system.errors import unknown
+from lib.system import files, identity
+from lib.system.errors import EXPECTED, STOPPED, one_line, unknown
 
-OUTPUT = runs.ROOT / "reproduced"
+DONE = ("done", "done before")
 QUIET = ["--IPKernelApp.log_level=50"]  # kernels warn about their transport, once a chapter
 
 
 def chapters() -> list[Path]:
     """The notebooks of the table of contents, in reading order; the front page last, since it reads all results."""
-    toc = yaml.safe_load((runs.ROOT / "_toc.yml").read_text())
+    toc = yaml.safe_load((runs.ROOT / "_toc.yml").read_text(encoding="utf-8"))
     names = [c["file"] for part in toc["parts"] for c in part["chapters"]] + [toc["root"]]
     return [p for f in names if (p := runs.ROOT / f"{f}.ipynb").exists()]
 
 
-def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT, optional: bool = False) -> list[str]:
-    """Compute `run`, then execute every chapter on it; returns what failed. ValueError for an unknown run or parameter.
+def chapters_of(run: str) -> list[Path]:
+    """Those that are written for a run like this one: their own run, in the cell of parameters, has a network alike."""
+    kind = type(runs.defined(run).network)
+    return [c for c in chapters() if type(runs.defined(_parameters(c)["run"]).network) is kind]
+
+
+def reproduce(
+    run: str, parameters: dict | None = None, output: Path = runs.REPRODUCED, optional: bool = False
+) -> list[str]:
+    """Compute `run`, then execute every chapter for such runs on it; returns what failed.
 
     optional: compute the optional stages as well. Where a stage fails no chapter is executed: each would try it again.
+    A `run.json` that is damaged is moved aside, and the run computed anew. ValueError for an unknown run or parameter.
     """
     check_run(run)
     parameters = {"run": run} | (parameters or {})
-    notebooks = chapters()
+    notebooks = chapters_of(run)
     for chapter in notebooks:
         check_parameters(chapter, parameters)
     os.environ["MODUS_RUNS"] = str(output)
     os.environ["PYTHONPATH"] = os.pathsep.join([str(runs.ROOT), os.environ.get("PYTHONPATH", "")])
-    done: list[dict] = []
-    failure = ""
+    output, done, failure = output.absolute(), [], ""
+    if aside := runs.Run(run, compute=False, folder=output / run).store.move_damaged_aside():
+        print(f"{run}: run.json is damaged; moved to {aside}, and the run is computed anew", file=sys.stderr)
+    made = Executed(output / run, parameters)
     try:
         try:
             compute(run, optional=optional)
@@ -57,34 +69,70 @@ def reproduce(run: str, parameters: dict | None = None, output: Path = OUTPUT, o
             failure = traceback.format_exc()
             print(f"{run:<18} FAILED: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         for chapter in () if failure else notebooks:
-            started = time.monotonic()
-            result = execute(chapter, output / run / chapter.name, parameters)
-            done.append({"chapter": chapter.stem, "seconds": round(time.monotonic() - started, 1), "result": result})
-            print(f"{run:<18} {chapter.stem:<16} {done[-1]['seconds']:7.1f} s  {result}", flush=True)
+            started, entry = time.monotonic(), {"chapter": chapter.stem, "seconds": 0.0, "result": "stopped"}
+            done.append(entry)
+            entry["result"] = made.execute(chapter)
+            entry["seconds"] = round(time.monotonic() - started, 1)
+            print(f"{run:<18} {chapter.stem:<16} {entry['seconds']:7.1f} s  {entry['result']}", flush=True)
     finally:  # also when stopped: what is there is reported
         left = [{"chapter": c.stem, "seconds": 0.0, "result": "not executed"} for c in notebooks[len(done) :]]
         path = output / run / "report.md"
-        files.write_bytes(path, report(runs.make(run), done + left, failure).encode())
-        print(f"report: {path}", flush=True)
-    return ["its stages"] * bool(failure) + [c["chapter"] for c in done if c["result"] != "done"]
+        made.note([c for c, entry in zip(notebooks, done, strict=False) if entry["result"] in DONE])
+        files.write_bytes(path, report(runs.make(run), done + left, failure).encode(errors="replace"))
+        print(f"report: {path}; results are loaded where MODUS_RUNS={output} is set", flush=True)
+    return ["its stages"] * bool(failure) + [c["chapter"] for c in done if c["result"] not in DONE]
 
 
-def execute(chapter: Path, target: Path, parameters: dict) -> str:
-    """Run one notebook into another; returns "done" or what went wrong."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        pm.execute_notebook(
-            chapter, target, parameters, progress_bar=False, cwd=chapter.parent, log_output=False, extra_arguments=QUIET
-        )
-        return "done"
-    except pm.PapermillExecutionError as error:
-        return f"FAILED: {error.ename}: {error.evalue}"
+class Executed:
+    """The executed chapters in a run's folder, and from what each was made: what has not changed is not done again."""
+
+    def __init__(self, folder: Path, parameters: dict):
+        self.folder, self.parameters, self.path = folder, parameters, folder / ".chapters.json"
+        others = {p for root in (folder.parent, runs.PUBLISHED) for p in root.glob("*/run.json")}
+        others |= {p for p in (runs.ROOT / "lib").rglob("*") if p.is_file() and "__pycache__" not in p.parts}
+        others -= {folder / "run.json"}
+        self.around = {str(p): files.digest(p) for p in sorted(others)}
+        try:
+            self.noted = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self.noted = {}
+
+    def key(self, chapter: Path) -> str:
+        """Hash over all that a chapter shows: its source, the code, the results of this run and of others."""
+        own = files.digest(path) if (path := self.folder / "run.json").exists() else ""
+        made_from = {"source": files.digest(chapter), "parameters": self.parameters, "run": own, "around": self.around}
+        return identity.digest(**made_from)
+
+    def execute(self, chapter: Path) -> str:
+        """Run a notebook into the folder; returns "done", "done before" or what went wrong."""
+        target = self.folder / chapter.name
+        if target.exists() and self.noted.get(chapter.stem) == self.key(chapter):
+            return "done before"
+        self.noted.pop(chapter.stem, None)
+        with tempfile.TemporaryDirectory() as scratch:  # so that what is stopped leaves no part
+            made = Path(scratch) / chapter.name
+            result = "done"
+            try:
+                pm.execute_notebook(
+                    chapter, made, self.parameters,
+                    progress_bar=False, cwd=chapter.parent, log_output=False, extra_arguments=QUIET,
+                )  # fmt: skip
+            except pm.PapermillExecutionError as error:
+                if error.ename == "KeyboardInterrupt":
+                    raise KeyboardInterrupt from error
+                result = f"FAILED: {error.ename}: {error.evalue}"
+            except Exception as error:  # no kernel, a kernel that died: the other chapters go on
+                return f"FAILED: {type(error).__name__}: {error}"
+            files.write_bytes(target, made.read_bytes())
+        return result
+
+    def note(self, done: list[Path]):
+        """Remember from what these chapters were made; stages that one of them computed count as there for all."""
+        files.write_json(self.path, self.noted | {chapter.stem: self.key(chapter) for chapter in done})
 
 
 def reproduce_all(names: list[str], jobs: int, optional: bool) -> list[str]:
     """Each run in a process of its own, `jobs` at a time, sharing the processors; returns those that failed."""
-    for name in names:
-        check_run(name)
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} | os.environ
     command = [sys.executable, "-m", "lib.runs.reproduce", *(["--optional"] if optional else [])]
@@ -95,7 +143,9 @@ def reproduce_all(names: list[str], jobs: int, optional: bool) -> list[str]:
     with ThreadPoolExecutor(jobs) as pool:
         codes = list(pool.map(start, names))
     for name, code in zip(names, codes, strict=True):
-        print(f"{name:<18} {'done' if code == 0 else 'FAILED, see its report':<24} {OUTPUT / name / 'report.md'}")
+        print(
+            f"{name:<18} {'done' if code == 0 else 'FAILED, see its report':<24} {runs.REPRODUCED / name / 'report.md'}"
+        )
     return [name for name, code in zip(names, codes, strict=True) if code]
 
 
@@ -107,14 +157,21 @@ def check_run(name: str):
 
 def check_parameters(chapter: Path, parameters: dict):
     """ValueError for a parameter that a chapter does not declare in its cell tagged `parameters`."""
-    cells = json.loads(chapter.read_text())["cells"]
-    source = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", [])]
-    assigned = {
-        t.id for s in source for node in ast.parse(s).body if isinstance(node, ast.Assign) for t in node.targets
-    }
+    assigned = _parameters(chapter)
     for name in parameters:
         if name not in assigned:
             raise unknown(f"parameter of {chapter.name}", name, sorted(assigned))
+
+
+def _parameters(chapter: Path) -> dict:
+    """What a chapter's cell tagged `parameters` assigns; ValueError if it has no such cell, or one without a run."""
+    cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
+    source = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    assignments = [node for s in source for node in ast.parse(s).body if isinstance(node, ast.Assign)]
+    found = {t.id: ast.literal_eval(node.value) for node in assignments for t in node.targets}
+    if "run" not in found:
+        raise ValueError(f"{chapter} has no cell tagged `parameters` that assigns run: add one")
+    return found
 
 
 def main() -> int:
@@ -123,21 +180,29 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="how many runs at a time (default: 1)")
     parser.add_argument("--optional", action="store_true", help="also the stages that cost a training each")
     options = parser.parse_args()
-    names = [name for argument in options.runs for name in argument.split()]  # `make` hands on all in one
+    typed = [name for argument in options.runs for name in argument.split()]  # `make` hands on all in one
+    names = list(dict.fromkeys(typed))
     if not names:
         parser.error("name a run")
     if options.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {options.jobs}")
+    sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        for name in names:
+            check_run(name)
+    except ValueError as error:
+        print(one_line(error), file=sys.stderr)
+        return 2
     try:
         if len(names) == 1:
             return int(bool(reproduce(names[0], optional=options.optional)))
         return int(bool(reproduce_all(names, options.jobs, options.optional)))
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except EXPECTED as error:
+        print(one_line(error), file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("stopped; the same command goes on from here", file=sys.stderr)
-        return 130
+        return STOPPED
 
 
 if __name__ == "__main__":

@@ -1,16 +1,18 @@
 """The files of a run: what is in each, written and read here and nowhere else.
 
-network.safetensors  the trained network; in several files where it is large, see `files.write_parts`
+network.safetensors  the trained network; the read-out alone, where only that was trained on a pretrained network
 probes.safetensors   "<site>/gate", "<site>/bias", "<site>/weight" of every site's probe
 fields.safetensors   "<split>/<silencing>/<site>": class means (K, nodes); "<split>/accuracy/<site>": (K,)
 readout.safetensors  "class_means", "weight" (K, nodes) of the network's own read-out, over the training images
 cnn.safetensors      the CNN that was trained beside the network
 <table>.csv          one of `TABLES`
 run.json             how each stage was made, see `lib.runs.store`
+
+Tensors are in several files where they are large, see `files.write_parts`.
 """
 
+import sys
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +20,16 @@ import pandas as pd
 import torch
 from torch import nn
 
-from lib import cct, measure
+from lib import measure
 from lib.andc import Nodes
 from lib.cnn import CNN
+from lib.encoders import Encoders
 from lib.probes import Probe
 from lib.runs.definition import Definition
 from lib.study import Measures
 from lib.system import device, files
-from lib.system.errors import unknown
+from lib.system.errors import UnpublishedWeights, unknown
+from lib.system.files import LARGEST_FILE
 
 TABLES = {  # name of a table -> the stage that makes it
     "training": "train",
@@ -52,25 +56,31 @@ class Results(Measures):
     def __init__(self, folder: Path, definition: Definition):
         self.folder, self.definition = folder, definition
         self.device = device.default()
+        self.begun: set[Path] = set()  # hidden files that are dropped when results are stored
 
     def require(self, stage: str):
         """Called before what a stage made is read; here nothing happens: it is there, or a FileNotFoundError comes."""
 
-    @cached_property
+    @property
     def sites(self) -> list[str]:
-        with torch.device("meta"):
-            return self.build().sites
+        return self.definition.network.sites
 
-    def build(self) -> cct.CCT:
+    def build(self) -> Encoders:
         """A new network of the run's configuration, at random weights."""
-        return cct.CCT(self.definition.network)
+        return self.definition.network.build()
+
+    def initial(self) -> Encoders:
+        """The network with which its training begins: of pretrained weights, where the configuration says so."""
+        return self.definition.network.initial()
 
     # ---- the network and its probes
 
-    def network(self) -> cct.CCT:
-        """The trained network, in evaluation mode."""
+    def network(self) -> Encoders:
+        """The trained network, in evaluation mode; UnpublishedWeights where its weights are not at hand."""
         self.require("train")
-        return self._loaded(self.build(), "network.safetensors")
+        if not self.definition.publishes_weights and not files.exists(self.folder / "network.safetensors"):
+            raise UnpublishedWeights(self.folder.name)
+        return self._loaded(self.initial() if self.definition.frozen else self.build(), "network.safetensors")
 
     def cnn(self) -> CNN:
         """The trained CNN, in evaluation mode."""
@@ -79,10 +89,15 @@ class Results(Measures):
         return self._loaded(CNN(self.definition.network.classes, recipe.widths, recipe.pools), "cnn.safetensors")
 
     def write_network(self, network: nn.Module, name: str = "network") -> list[str]:
-        return files.write_parts(self.folder / f"{name}.safetensors", network.state_dict())
+        tensors = network.state_dict()
+        if self.definition.frozen and name == "network":
+            learnt = tuple(f"{module}." for module in network.readout)
+            tensors = {key: value for key, value in tensors.items() if key.startswith(learnt)}
+        whole = name == "network" and not self.definition.publishes_weights
+        return files.write_parts(self.folder / f"{name}.safetensors", tensors, sys.maxsize if whole else LARGEST_FILE)
 
     def _loaded(self, network: nn.Module, name: str):
-        network.load_state_dict(files.read_parts(self.folder / name))
+        network.load_state_dict(network.state_dict() | files.read_parts(self.folder / name))
         return network.eval().to(self.device)
 
     def probe(self, site: str) -> Probe:
@@ -92,7 +107,7 @@ class Results(Measures):
     def probes(self, sites: list[str] | None = None) -> dict[str, Probe]:
         """Trained probes by site (default: all)."""
         self.require("probes")
-        tensors, _ = files.read_tensors(self.folder / "probes.safetensors")
+        tensors = files.read_parts(self.folder / "probes.safetensors")
         found = {}
         for site in sites or self.sites:
             self._check_site(site)
@@ -155,7 +170,7 @@ class Results(Measures):
             raise unknown("table", name, TABLES)
         self.require(TABLES[name])
         path = self.folder / f"{name}.csv"
-        return pd.read_csv(path, dtype={"site": str}, keep_default_na=name not in WITH_EMPTY_TEXT)
+        return pd.read_csv(path, dtype={"site": str}, keep_default_na=name not in WITH_EMPTY_TEXT, encoding="utf-8")
 
     def write_tables(self, columns: list[str] | None = None, **tables: pd.DataFrame | list[dict]) -> list[str]:
         """Tables by name, each as rows; `columns`, where there may be no row."""
@@ -164,12 +179,17 @@ class Results(Measures):
         return [f"{name}.csv" for name in tables]
 
     def unfinished(self, name: str) -> Path:
-        """A hidden file in which a stage keeps what it has until it is done."""
+        """A hidden file in which a stage keeps what it has until its results are stored and recorded."""
+        self.begun.add(self.folder / f".{name}")
         return self.folder / f".{name}"
+
+    def drop_unfinished(self):
+        """Remove what `unfinished` named: nothing needs it any more."""
+        for path in self.begun:
+            path.unlink(missing_ok=True)
 
     def _read(self, file: str, name: str) -> np.ndarray:
         return files.read_tensor(self.folder / file, name).numpy()
 
     def _write(self, file: str, tensors: Mapping[str, torch.Tensor]) -> list[str]:
-        files.write_tensors(self.folder / file, tensors)
-        return [file]
+        return files.write_parts(self.folder / file, tensors)

@@ -10,20 +10,32 @@ import dataclasses
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import torch
 
 from lib import data
 from lib.runs.definition import Definition
 from lib.runs.results import Results
 from lib.runs.stages import REQUIRED, STAGES, Job
 from lib.runs.store import Store
-from lib.system import parallel
+from lib.system import files, identity, parallel
 from lib.system.errors import StaleRun, unknown
 from lib.training.resume import Deadline
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "runs"
+REPRODUCED = ROOT / "reproduced"  # where `make reproduce` puts results
+
+
+def results_folder() -> Path:
+    """Where results are: the variable MODUS_RUNS, else PUBLISHED; always absolute.
+
+    A relative path starts at the checkout, so that it is one folder for notebooks and commands wherever they run.
+    """
+    return ROOT / Path(os.environ.get("MODUS_RUNS") or PUBLISHED).expanduser()
 
 
 def known() -> list[str]:
@@ -63,6 +75,7 @@ def load(name: str, needed: Iterable[str] | None = None) -> "Run":
 def make(name: str, time_limit: float | None = None, compiled: bool = False) -> "Run":
     """A run that computes and stores what is missing; the variable MODUS_RUNS names another folder for results.
 
+    Processes that make the same run take turns, a stage each. StaleRun if images changed since a result was made.
     time_limit: seconds from now; what does not fit raises OutOfTime, and a later call goes on from there.
     compiled: training compiles the network first (`torch.compile`), which pays on a GPU.
     """
@@ -87,20 +100,21 @@ class Run(Results):
         compiled: bool = False,
         definition: Definition | None = None,
     ):
-        folder = folder or Path(os.environ.get("MODUS_RUNS") or PUBLISHED) / name
+        folder = folder or results_folder() / name
         super().__init__(folder, definition or defined(name))
         self.name, self.compute, self.deadline, self.compiled = name, compute, deadline or Deadline(), compiled
         self.store = Store(name, folder, self.definition)
-        self._images: dict[str, data.ImageSet] = {}
+        self._images: dict[str, data.LabelledSet] = {}
 
     def __repr__(self) -> str:
         return f"Run({self.name!r}: {self.definition.data}, seed {self.definition.seed})"
 
-    def images(self, split: str) -> data.ImageSet:
-        """The run's images, at the size its network takes; MissingData where no source has them."""
+    def images(self, split: str) -> data.LabelledSet:
+        """The run's images or sentences, as its network takes them; MissingData where no source has them."""
         if split not in self._images:
-            side = self.definition.network.image_size
-            self._images[split] = data.load(self.definition.data, split).resized(side).locked()
+            found = data.load(self.definition.data, split)
+            self._images[split] = self.definition.network.prepared(found).locked()
+            self.store.saw(split, self._images[split].digest())
         return self._images[split]
 
     def require(self, stage: str):
@@ -112,12 +126,49 @@ class Run(Results):
         if not (problem := self.store.problem(stage)):
             return
         if not self.compute:
+            there = REPRODUCED / self.name / "run.json"
             raise StaleRun(
                 f"run {self.name}, stage {stage}: {problem}. Expected a result made by this code from this"
                 f" configuration in {self.folder}; `make reproduce RUN={self.name}` makes it, lib.runs.make too"
+                + f". What `make reproduce` made is in {there.parent}: set MODUS_RUNS={REPRODUCED} to load it"
+                * (there.exists() and there.parent != self.folder)
             )
+        self.store.check_data(stage)
         self.deadline.check(f"run {self.name}, before stage {stage}")
-        self._make(stage)
+        with self._alone():
+            if self.store.problem(stage):  # another process may have made it meanwhile
+                self._make(stage)
+
+    def identity(self, stage: str) -> str:
+        """Hash over everything that a stage's result depends on, images too, which are loaded for it."""
+        data = {split: self.images(split).digest() for split in ("train", "test")}
+        return identity.digest(inputs=self.store.inputs(stage), data=data)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes from making stages in this folder; waits for them, OutOfTime if for too long."""
+        said = False
+
+        def waiting():
+            nonlocal said
+            if not said:
+                print(f"run {self.name}: another process is at work in {self.folder}; waiting", file=sys.stderr)
+            said = True
+            if parallel.size() == 1:
+                self.deadline.check(f"run {self.name}, waiting for another process")
+
+        with ExitStack() as held:
+            if not parallel.rank():
+                files.check_writable(self.folder, self._needs())
+                (self.folder / ".lock").touch()
+                held.enter_context(files.locked(self.folder / ".lock", waiting))
+            parallel.wait()
+            yield
+
+    def _needs(self) -> int:
+        """Bytes that the network and its checkpoint take: the weights twice, and two moments of each."""
+        with torch.device("meta"):
+            return 4 * sum(t.numel() * t.element_size() for t in self.build().state_dict().values())
 
     def has(self, stage: str) -> bool:
         """Whether a stage's result is there and fresh; never computes."""
@@ -125,14 +176,17 @@ class Run(Results):
 
     def _make(self, stage: str):
         inputs, started = self.store.inputs(stage), time.monotonic()
+        whole = self.identity(stage)
+        self.store.check_data(*STAGES[stage].upstream)
         if not parallel.rank():
             print(f"run {self.name}: computing stage {stage} on {self.device} ...", file=sys.stderr)
         results = Results(self.folder, self.definition)
-        job = Job(self.definition, results, self.images, inputs, self.device, self.deadline, self.compiled)
+        job = Job(self.definition, results, self.images, whole, self.device, self.deadline, self.compiled)
         made = STAGES[stage].compute(job)
         parallel.wait()
         self.store.add(stage, inputs, made, time.monotonic() - started, self.device)
         parallel.wait()
+        results.drop_unfinished()
 
     # ---- what the record says
 

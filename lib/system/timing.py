@@ -44,18 +44,17 @@ def in_turns(
 
 
 @torch.inference_mode()
-def latency(
-    networks: Mapping[str, nn.Module], size: int, batches: Sequence[int] = (1, 256), rounds: int = 15
-) -> list[dict]:
-    """Median milliseconds of a forward pass of each network on random images (batch, 3, size, size).
+def latency(networks: Mapping[str, nn.Module], batches: Sequence[int] = (1, 256), rounds: int = 15) -> list[dict]:
+    """Median milliseconds of a forward pass of each network on what the first one's `example` gives.
 
     Returns one row a network and batch: network, batch, milliseconds, ratio (to the first network).
     """
     rows = []
-    device = next(next(iter(networks.values())).parameters()).device
+    first_network = next(iter(networks.values()))
+    device = next(first_network.parameters()).device
     for batch in batches:
-        images = torch.randn(batch, 3, size, size, device=device)
-        passes = {name: partial(network, images) for name, network in networks.items()}
+        given = first_network.example(batch)
+        passes = {name: partial(network, *given) for name, network in networks.items()}
         medians = {name: 1000 * s for name, s in in_turns(passes, rounds, warm_up=2, device=device).items()}
         first = next(iter(medians.values()))
         rows += [{"network": n, "batch": batch, "milliseconds": ms, "ratio": ms / first} for n, ms in medians.items()]

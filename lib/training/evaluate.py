@@ -18,7 +18,7 @@ def predict(network: nn.Module, things: LabelledSet, batch: int = 250, precision
     keep_memory()
     device = device_of(network)
     with evaluating(network), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        return torch.cat([network(x, **how).cpu() for x, _ in batches(things, device, batch)]).float().numpy()
+        return torch.cat([network(*b.given, **how).cpu() for b in batches(things, device, batch)]).float().numpy()
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray, top: int = 1) -> float:

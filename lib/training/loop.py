@@ -12,14 +12,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lib.data import ImageSet
+from lib.data import LabelledSet
 from lib.recipes import TrainingRecipe
 from lib.system import parallel
 from lib.system.device import bar, keep_memory, seed_for
 from lib.system.errors import OutOfTime
 from lib.system.identity import training_identity
 from lib.training import resume
-from lib.training.batches import TrainingBatches
+from lib.training.batches import training_batches
 from lib.training.resume import Deadline
 from lib.training.step import TrainingStep
 
@@ -29,7 +29,7 @@ AGREE_EVERY = 16  # steps, between which several processes do not ask each other
 def train(
     build: Callable[[], nn.Module],
     recipe: TrainingRecipe,
-    images: ImageSet,
+    images: LabelledSet,
     seed: int = 0,
     checkpoint: Path | None = None,
     interval: float = 60,
@@ -44,20 +44,26 @@ def train(
 
     `checkpoint` names a file that is written every `interval` seconds and at the end of each epoch; if it is there,
     training goes on from it. It is refused (ValueError) if it was written under another `identity`, which says whatever
-    the result depends on (default: recipe, seed, name and size of the image set).
-    Raises OutOfTime, with a checkpoint written, before a deadline comes.
+    the result depends on (default: recipe, seed, and the image set with all that is in it).
+    Raises OutOfTime, with a checkpoint written, before a deadline comes, and ValueError for less than one step.
     """
     keep_memory()
     device = torch.device(device)
-    batches = TrainingBatches(images, recipe.augmentation, recipe.batch, seed, device)
-    network = initialised(build, seed).to(device)
+    batches = training_batches(images, recipe.augmentation, recipe.batch, seed, device)
+    steps = round(recipe.epochs * batches.per_epoch)
+    if not steps:
+        raise ValueError(
+            f"epochs = {recipe.epochs:g} is no step of training: an epoch of {len(images)} {images.thing}s has"
+            f" {batches.per_epoch} steps of {recipe.batch}; set at least {1 / batches.per_epoch:.2g}"
+        )
+    network = learning(initialised(build, seed), recipe.parts).to(device)
     learn = TrainingStep(network, recipe, compiled)
-    identity = identity or training_identity(recipe, seed, images)
+    if checkpoint:
+        identity = identity or training_identity(recipe, seed, images)
     state = {"step": 0, "seconds": 0.0, "curve": [], "loss": 0.0, "correct": 0.0}
     if checkpoint and checkpoint.exists():
         state = resume.restore(checkpoint, identity, learn.parts)
 
-    steps = round(recipe.epochs * batches.per_epoch)
     first = state["step"]
     mine = 1.0 if parallel.rank() == 0 else 0.0  # what was summed before is counted once
     sums = torch.tensor([state["loss"], state["correct"]], dtype=torch.float64, device=device) * mine
@@ -67,10 +73,10 @@ def train(
         deadline.begin()
     progress = bar(steps, "training", first)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for step, (x, targets) in enumerate(batches.steps(first, steps), first):
+        for step, batch in enumerate(batches.steps(first, steps), first):
             epoch, position = divmod(step, batches.per_epoch)
             torch.manual_seed(seed_for(seed, epoch, position, 2 + parallel.rank()))
-            sums += learn(x, targets, lr := recipe.lr_at(step, steps), recipe.token_factor(step, steps))
+            sums += learn(*batch[:2], lr := recipe.lr_at(step, steps), recipe.token_factor(step, steps), batch.mask)
             progress.update()
             if last := position == batches.per_epoch - 1 or step + 1 == steps:
                 parallel.add(sums)
@@ -103,6 +109,15 @@ def _row(epoch: int, lr: float, means: torch.Tensor, seconds: float) -> dict:
     if not math.isfinite(loss):
         raise FloatingPointError(f"the loss of epoch {epoch + 1} is {loss}: lower the learning rate")
     return {"epoch": epoch + 1, "lr": lr, "loss": loss, "train_accuracy": correct, "seconds": seconds}
+
+
+def learning(network: nn.Module, parts: str) -> nn.Module:
+    """The network, of which only some parts can learn: "all" leaves it as it is, "readout" what its `readout` names."""
+    if parts == "readout":
+        network.requires_grad_(False)
+        for name in network.readout:
+            network.get_submodule(name).requires_grad_(True)
+    return network
 
 
 def initialised(build: Callable[[], nn.Module], seed: int) -> nn.Module:

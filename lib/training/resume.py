@@ -41,8 +41,45 @@ class Deadline:
             raise OutOfTime(f"stopped in {doing}, {self.seconds:.0f} seconds being over; call it again to go on")
 
 
+class Sums:
+    """What a pass over things, in order, has added up so far, kept in a file from which a later pass goes on.
+
+    A file made under another identity, which says whatever the sums depend on, is begun anew, as a `Journal` is.
+    Several processes that work together keep nothing: each has its own share.
+    """
+
+    def __init__(self, path: Path, identity: str, deadline: Deadline, interval: float = 60):
+        self.path, self.identity, self.deadline, self.interval = path, identity, deadline, interval
+
+    def begin(self, tensors: Mapping[str, Tensor]) -> int:
+        """Fill the tensors as an earlier process left them; returns how many things they are of."""
+        self.tensors, self.saved, done = tensors, time.monotonic(), 0
+        if self.path.exists() and parallel.size() == 1:
+            found, metadata = files.read_tensors(self.path)
+            if metadata.get("identity") == self.identity:
+                for name, tensor in tensors.items():
+                    tensor.copy_(found[name])
+                done = json.loads(metadata["state"])
+        self.deadline.begin()
+        return done
+
+    def after(self, done: int, total: int):
+        """To be called when the tensors are of `done` things; stores them now and then, and before OutOfTime."""
+        if parallel.size() > 1:
+            return
+        stop = done < total and self.deadline.near()
+        if stop or done == total or time.monotonic() - self.saved > self.interval:
+            files.write_tensors(self.path, self.tensors, {"identity": self.identity, "state": json.dumps(done)})
+            self.saved = time.monotonic()
+        if stop:
+            raise OutOfTime(f"stopped after {done} of {total} things; call it again to go on")
+
+
 def save(path: Path, identity: str, state: dict, parts: Parts):
-    """Replace the checkpoint as a whole. `identity` names the training, `state` is what else it needs to go on."""
+    """Replace the checkpoint as a whole. `identity` names the training, `state` is what else it needs to go on.
+
+    All processes of a group call this together; when it returns, the file is there for each.
+    """
     tensors: dict[str, Tensor] = {}
     for part, thing in parts.items():
         if isinstance(thing, nn.Module):
@@ -51,6 +88,7 @@ def save(path: Path, identity: str, state: dict, parts: Parts):
             for i, moments in thing.state_dict()["state"].items():
                 tensors |= {f"{part}/{i}/{name}": torch.as_tensor(value) for name, value in moments.items()}
     files.write_tensors(path, tensors, {"identity": identity, "state": json.dumps(state)})
+    parallel.wait()
 
 
 def restore(path: Path, identity: str, parts: Parts) -> dict:

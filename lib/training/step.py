@@ -35,10 +35,15 @@ class TrainingStep:
             here = [torch.cuda.current_device()] if gpu else None
             self.forward = DistributedDataParallel(self.forward, device_ids=here)
 
-    def __call__(self, images: Tensor, targets: Targets, lr: float, token_factor: int = 1) -> Tensor:
+    def __call__(
+        self, images: Tensor, targets: Targets, lr: float, token_factor: int = 1, mask: Tensor | None = None
+    ) -> Tensor:
         """A step at learning rate `lr`; returns (sum of losses, number of correct images), still on the device."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = self.forward(images) if token_factor == 1 else self.forward(images, token_factor)
+            if mask is not None:
+                logits = self.forward(images, mask)
+            else:
+                logits = self.forward(images) if token_factor == 1 else self.forward(images, token_factor)
         logits = logits.float()
         loss = targets.loss(logits, self.recipe.label_smoothing)
         for optimiser in self.optimisers:

@@ -7,9 +7,9 @@ import torch
 
 from bench import training as bench_training
 from lib import cct, measure, snp
+from lib.data.images import noise
 from lib.probes import Probe
 from lib.recipes import ProbeRecipe
-from lib.runs.rehearsal import noise
 from lib.system.timing import fastest, once
 from lib.training.evaluate import predict
 from lib.training.probes import train_probes

@@ -20,9 +20,9 @@ from torch.nn import functional as F
 from lib import cct, runs
 from lib.data import ImageSet
 from lib.data.augment.mixing import Targets
+from lib.data.images import noise
 from lib.experiments.cost import matrix_peak, operations
 from lib.recipes import REFERENCE, TrainingRecipe
-from lib.runs.rehearsal import noise
 from lib.system.device import keep_memory
 from lib.system.timing import in_turns
 from lib.system.vision import torchvision
@@ -41,8 +41,8 @@ def ours(
 
     def run(steps: int):
         nonlocal position
-        for x, targets in feed.steps(position, position + steps):
-            learn(x, targets, 1e-4, token_factor)
+        for batch in feed.steps(position, position + steps):
+            learn(batch.inputs, batch.labels, 1e-4, token_factor)
         position += steps
 
     return run

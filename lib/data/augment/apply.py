@@ -9,21 +9,21 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from lib.data.augment import operations as image_ops
+from lib.data.augment import operations as ops
 from lib.data.augment.plan import COLOURS, NOTHING, OPERATIONS, Augmentation, argument, decide, draw
 from lib.system.device import send
 
 RECOLOUR = {  # by name: images and the argument of each, if the operation has one
-    "AutoContrast": lambda images, _: image_ops.autocontrast(images),
-    "Equalize": lambda images, _: image_ops.equalize(images),
-    "Invert": lambda images, _: image_ops.invert(images),
-    "Posterize": image_ops.posterize,
-    "Solarize": image_ops.solarize,
-    "SolarizeAdd": image_ops.solarize_add,
-    "Color": image_ops.colour,
-    "Contrast": image_ops.contrast,
-    "Brightness": image_ops.brightness,
-    "Sharpness": image_ops.sharpness,
+    "AutoContrast": lambda images, _: ops.autocontrast(images),
+    "Equalize": lambda images, _: ops.equalize(images),
+    "Invert": lambda images, _: ops.invert(images),
+    "Posterize": ops.posterize,
+    "Solarize": ops.solarize,
+    "SolarizeAdd": ops.solarize_add,
+    "Color": ops.colour,
+    "Contrast": ops.contrast,
+    "Brightness": ops.brightness,
+    "Sharpness": ops.sharpness,
 }
 
 
@@ -46,9 +46,7 @@ def augment(images: Tensor, plan: Mapping[str, Tensor], fill: Sequence[int] = (1
 
         def resample(warped: int, which: Tensor, group: Tensor) -> Tensor:
             maps = send(_maps(operations[which], arguments[which], H, W), group.device) if warped else None
-            return image_ops.resample(
-                group, send(crop[which], group.device), send(mirrored[which], group.device), maps, fill
-            )
+            return ops.resample(group, send(crop[which], group.device), send(mirrored[which], group.device), maps, fill)
 
         images = _by_kind(images, warped.long(), resample)  # maps cost the most, and most images have none
     if operations is not None:
@@ -73,7 +71,7 @@ def _maps(operations: Tensor, arguments: Tensor, H: int, W: int) -> Tensor:
     for name, (row, column, unit) in places.items():
         maps[..., row, column] += torch.where(operations == OPERATIONS.index(name), arguments * unit, 0)
     turned = operations == OPERATIONS.index("Rotate")
-    maps[turned] = image_ops.rotation(arguments[turned], H, W)
+    maps[turned] = ops.rotation(arguments[turned], H, W)
     return maps
 
 

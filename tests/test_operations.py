@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from lib.data.augment import operations as image_ops
+from lib.data.augment import operations
 from lib.system.vision import torchvision
 
 H, W = 24, 24
@@ -43,22 +43,22 @@ ADDED = torch.arange(12) * 10
 @pytest.mark.parametrize(
     "ours, theirs",
     [
-        (image_ops.invert, lambda i, n: ImageOps.invert(i)),
-        (image_ops.autocontrast, lambda i, n: ImageOps.autocontrast(i)),
-        (image_ops.equalize, lambda i, n: ImageOps.equalize(i)),
-        (lambda x: image_ops.posterize(x, 4 + POSTERIZED % 4), lambda i, n: ImageOps.posterize(i, 4 + n % 5 % 4)),
-        (lambda x: image_ops.solarize(x, THRESHOLDS), lambda i, n: ImageOps.solarize(i, int(THRESHOLDS[n]))),
+        (operations.invert, lambda i, n: ImageOps.invert(i)),
+        (operations.autocontrast, lambda i, n: ImageOps.autocontrast(i)),
+        (operations.equalize, lambda i, n: ImageOps.equalize(i)),
+        (lambda x: operations.posterize(x, 4 + POSTERIZED % 4), lambda i, n: ImageOps.posterize(i, 4 + n % 5 % 4)),
+        (lambda x: operations.solarize(x, THRESHOLDS), lambda i, n: ImageOps.solarize(i, int(THRESHOLDS[n]))),
         (
-            lambda x: image_ops.solarize_add(x, ADDED),
+            lambda x: operations.solarize_add(x, ADDED),
             lambda i, n: i.point([min(255, v + int(ADDED[n])) if v < 128 else v for v in range(256)] * 3),
         ),
         (
-            lambda x: image_ops.brightness(x, FACTORS),
+            lambda x: operations.brightness(x, FACTORS),
             lambda i, n: ImageEnhance.Brightness(i).enhance(float(FACTORS[n])),
         ),
-        (lambda x: image_ops.contrast(x, FACTORS), lambda i, n: ImageEnhance.Contrast(i).enhance(float(FACTORS[n]))),
-        (lambda x: image_ops.colour(x, FACTORS), lambda i, n: ImageEnhance.Color(i).enhance(float(FACTORS[n]))),
-        (lambda x: image_ops.sharpness(x, FACTORS), lambda i, n: ImageEnhance.Sharpness(i).enhance(float(FACTORS[n]))),
+        (lambda x: operations.contrast(x, FACTORS), lambda i, n: ImageEnhance.Contrast(i).enhance(float(FACTORS[n]))),
+        (lambda x: operations.colour(x, FACTORS), lambda i, n: ImageEnhance.Color(i).enhance(float(FACTORS[n]))),
+        (lambda x: operations.sharpness(x, FACTORS), lambda i, n: ImageEnhance.Sharpness(i).enhance(float(FACTORS[n]))),
     ],
 )  # fmt: skip
 def test_colours_are_those_of_pillow_to_the_last_bit(ours, theirs):
@@ -69,13 +69,13 @@ def test_colours_are_those_of_pillow_to_the_last_bit(ours, theirs):
 
 
 def test_posterizing_to_no_bits_is_black():
-    assert not image_ops.posterize(smooth_images(), torch.zeros(12)).any()
+    assert not operations.posterize(smooth_images(), torch.zeros(12)).any()
 
 
 DEGREES = torch.linspace(-30, 30, 12)
 SHARES = torch.linspace(-0.45, 0.45, 12)
 AFFINE = {
-    "rotate": (image_ops.rotation(DEGREES, H, W), None),
+    "rotate": (operations.rotation(DEGREES, H, W), None),
     "shear": (torch.stack([torch.tensor([[1, float(s), 0], [0, 1, 0]]) for s in SHARES]), None),
     "translate": (torch.stack([torch.tensor([[1, 0, 0], [0, 1, float(s) * H]]) for s in SHARES]), None),
 }
@@ -85,7 +85,7 @@ AFFINE = {
 def test_affine_maps_are_those_of_pillow_within_one_level(name):
     images, maps = smooth_images(), AFFINE[name][0]
     whole = torch.tensor([0, 0, W, H]).expand(12, 4)
-    ours = image_ops.resample(images, whole, torch.zeros(12, dtype=torch.bool), maps[:, None], FILL)
+    ours = operations.resample(images, whole, torch.zeros(12, dtype=torch.bool), maps[:, None], FILL)
 
     def theirs(image, n):
         if name == "rotate":
@@ -104,7 +104,7 @@ def test_crops_are_those_of_torchvision_within_one_level():
     corner = np.array([[random.integers(W - w + 1), random.integers(H - h + 1)] for w, h in size])
     crop = torch.from_numpy(np.concatenate([corner, size], 1))
     mirrored = torch.arange(12) % 2 == 0
-    ours = image_ops.resample(images, crop, mirrored)
+    ours = operations.resample(images, crop, mirrored)
     functional = importlib.import_module(f"{torchvision.__name__}.transforms.v2.functional")
     for image, (left, top, w, h), flip, got in zip(images, crop.tolist(), mirrored, ours, strict=True):
         expected = functional.resized_crop(image.permute(2, 0, 1), top, left, h, w, [H, W], antialias=False)
@@ -116,10 +116,10 @@ def test_composed_maps_are_one_after_the_other():
     """Whole-pixel moves and a quarter turn interpolate nothing, so that both ways give the same pixels."""
     images = smooth_images()
     moved = torch.tensor([[1.0, 0, 5], [0, 1, -3]]).expand(12, 2, 3)
-    turned = image_ops.rotation(torch.full((12,), 90.0), H, W)
+    turned = operations.rotation(torch.full((12,), 90.0), H, W)
     whole, no = torch.tensor([0, 0, W, H]).expand(12, 4), torch.zeros(12, dtype=torch.bool)
-    together = image_ops.resample(images, whole, no, torch.stack([moved, turned], 1), FILL)
-    first = image_ops.resample(images, whole, no, moved[:, None], FILL)
-    assert torch.equal(together, image_ops.resample(first, whole, no, turned[:, None], FILL))
-    other = image_ops.resample(images, whole, no, torch.stack([turned, moved], 1), FILL)
+    together = operations.resample(images, whole, no, torch.stack([moved, turned], 1), FILL)
+    first = operations.resample(images, whole, no, moved[:, None], FILL)
+    assert torch.equal(together, operations.resample(first, whole, no, turned[:, None], FILL))
+    other = operations.resample(images, whole, no, torch.stack([turned, moved], 1), FILL)
     assert not torch.equal(together, other)
