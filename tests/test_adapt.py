@@ -274,6 +274,9 @@ def test_probes_learn_from_a_network_in_inference_mode(place, images):
     there = {"1.c": Site("0" if place == "network.0" else "1", "output")}
     expected = Study(adapt.Adapted(plain, there, images), images, tiny_images(split="test"), FAST)
     np.testing.assert_array_equal(study.class_means("1.c"), expected.class_means("1.c"))
+    with torch.inference_mode():
+        again = Study(study.network, images, tiny_images(split="test"), FAST)
+    np.testing.assert_array_equal(study.class_means("1.c"), again.class_means("1.c"))
 
 
 def test_what_outlives_a_hook_or_a_cache_is_a_copy(images):

@@ -26,6 +26,7 @@ from lib.training.batches import shifted_and_flipped
 from lib.training.resume import Deadline
 
 
+@torch.inference_mode(False)  # probes learn, also where the caller does not
 def train_probes(
     network: nn.Module,
     sites: Iterable[str],
