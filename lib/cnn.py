@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lib.data import ImageSet, batches
 from lib.recipes import CNNRecipe
-from lib.sites import Site
+from lib.sites import Site, channels_first
 
 
 class Block(nn.Sequential):
@@ -45,7 +45,7 @@ class CNN(nn.Module):
     @property
     def sites(self) -> dict[str, Site]:
         """The output of each block, "1.filters" to the last, as `lib.adapt` takes them."""
-        return {f"{i + 1}.filters": Site(f"blocks.{i}", "output") for i in range(len(self.blocks))}
+        return {f"{i + 1}.filters": Site(f"blocks.{i}", "output", channels_first) for i in range(len(self.blocks))}
 
     def width(self, site: str) -> int:
         """Number of filters of a block."""

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from lib.data import Batch, LabelledSet, batches
 from lib.probes import Probe
-from lib.sites import record
+from lib.sites import evaluating, record
 from lib.system import parallel
-from lib.system.device import bar, keep_memory
+from lib.system.device import bar, device_of, keep_memory
 from lib.system.errors import unknown
 
 SILENCING = ("readout", "input")
@@ -63,7 +63,7 @@ def measure_each(
         if silencing not in SILENCING:
             raise unknown("silencing convention", silencing, SILENCING)
     images.require_every_class()
-    device = next(network.parameters()).device
+    device = device_of(network)
     K = len(images.label_names)
     alike: dict[
         int, list[str]
@@ -83,14 +83,13 @@ def measure_each(
         if "input" in silencings:
             pooled["input", site] = probes[site].pool_alone(h, current.mask)
 
-    network.eval()
     mine = parallel.part(len(images))
     done = 0
     if kept:
         added = {f"{each}/{n}": total for (each, n), total in sums.items()}
         done = kept.begin(added | {f"correct/{n}": total for n, total in correct.items()})
     progress = bar(len(images), f"{images.split} images", done)
-    with record(network, {s: network.site(s) for s in probes}, pool):
+    with evaluating(network), record(network, {s: network.site(s) for s in probes}, pool):
         for current in batches(images, device, batch, slice(mine.start + done, mine.stop)):
             network(*current.given)
             target = current.labels
@@ -133,7 +132,7 @@ def pooled(network: nn.Module, probes: Mapping[str, Probe], images: LabelledSet,
 
     kept: as for `measure_each`.
     """
-    device = next(network.parameters()).device
+    device = device_of(network)
     found = {s: torch.zeros(len(images), p.weight.shape[1]) for s, p in probes.items()}
     done = kept.begin(found) if kept else 0
     current: Batch
@@ -141,8 +140,7 @@ def pooled(network: nn.Module, probes: Mapping[str, Probe], images: LabelledSet,
     def pool(site: str, h: Tensor):
         found[site][done : done + len(h)] = probes[site].pool(h, current.mask).cpu()
 
-    network.eval()
-    with record(network, {s: network.site(s) for s in probes}, pool):
+    with evaluating(network), record(network, {s: network.site(s) for s in probes}, pool):
         for current in batches(images, device, part=slice(done, None)):
             network(*current.given)
             done += len(current.labels)

@@ -45,13 +45,16 @@ class Measures:
 class Study(Measures):
     """Trains a probe at each site on one image set and measures class means on another; nothing is stored.
 
-    network: a `lib.cct.CCT`, a `lib.adapt.Adapted` or whatever else has `sites`, `site` and `width`. Training probes
-    freezes it. In all arrays K labels come before nodes, as in `lib.runs.Run`.
+    network: a `lib.cct.CCT`, a `lib.adapt.Adapted` or whatever else has `sites`, `site` and `width`; it stays as
+    it is. In all arrays K labels come before nodes, as in `lib.runs.Run`. ValueError for sites with names of another
+    form than "<encoder>.<place>", or sets with other labels than each other.
     """
 
     def __init__(self, network: nn.Module, train: ImageSet, test: ImageSet, recipe: ProbeRecipe, seed: int = 0):
         self.network, self.test, self.name = network, test, test.name
         self.sites, self.label_names = list(network.sites), list(train.label_names)
+        for site in self.sites:
+            parse(site)
         if self.label_names != list(test.label_names):
             raise ValueError("the images for training and for measuring must have the same labels in the same order")
         self.probes, curve = train_probes(network, self.sites, train, recipe, seed)
@@ -68,14 +71,14 @@ class Study(Measures):
     def weight(self, site: str) -> np.ndarray:
         """W of a site's probe, (K, nodes)."""
         self._check_site(site)
-        return self.probes[site].weight.detach().cpu().numpy()
+        return self.probes[site].weight.detach().cpu().numpy().copy()
 
     def class_means(self, site: str, split: str = "test", silencing: str = "readout") -> np.ndarray:
         """Mean pooled value of each node over the test images of each label, (K, nodes)."""
         if split != "test":
             raise unknown("split", split, ("test",))
         self._check_site(site)
-        return self.measured(silencing).class_means[site]
+        return self.measured(silencing).class_means[site].copy()
 
     def accuracy(self, site: str) -> float:
         """Top-1 accuracy of a site's probe on the test images."""

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from conftest import tiny_config, tiny_images
 from lib import cct
@@ -13,6 +14,7 @@ from lib.data.augment.mixing import Targets
 from lib.data.augment.plan import Augmentation
 from lib.experiments.trials import hold_out
 from lib.recipes import REFERENCE, TrainingRecipe
+from lib.system import files
 from lib.system.errors import OutOfTime
 from lib.training import evaluate, loop, resume, step
 
@@ -75,6 +77,31 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     checkpoint.write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="damaged"):
         loop.train(build, RECIPE, tiny_images(), 0, checkpoint)
+
+
+class Tied(nn.Module):
+    """Three layers, two of which have the same weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(192, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.c.weight = self.b.weight
+
+    def forward(self, x):
+        return self.c(self.b(self.a(x.flatten(1))))
+
+
+def test_a_network_with_tied_weights_is_stored_while_it_is_trained_and_after(tmp_path):
+    whole, _ = loop.train(Tied, RECIPE, tiny_images(), 0)
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(OutOfTime):
+        loop.train(Tied, RECIPE, tiny_images(), 0, checkpoint, deadline=resume.Deadline(0))
+    found, _ = loop.train(Tied, RECIPE, tiny_images(), 0, checkpoint)
+    files.write_parts(tmp_path / "network.safetensors", found.state_dict())
+    stored = Tied()
+    stored.load_state_dict(files.read_parts(tmp_path / "network.safetensors"))
+    assert stored.c.weight is stored.b.weight
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), stored.parameters(), strict=True))
 
 
 def test_the_schedule_warms_up_and_comes_down():

@@ -19,7 +19,7 @@ def study(
     network: CNN, train: ImageSet, test: ImageSet, probes: ProbeRecipe, readout: str = "pooled", seed: int = 0
 ) -> Study:
     """Probes at each block of a CNN, and class means: positions pooled, or each with a weight of its own."""
-    layout = adapt.flattened if readout == "flattened" else None
+    layout = adapt.flattened if readout == "flattened" else adapt.channels_first
     sites = {name: site._replace(layout=layout) for name, site in network.sites.items()}
     return Study(adapt.Adapted(network, sites, train), train, test, probes, seed)
 

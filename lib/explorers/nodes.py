@@ -50,7 +50,7 @@ class NodeExplorer(widgets.VBox):
 
     def __init__(self, run):
         self.run = run
-        self.site = widgets.Dropdown(options=run.sites, value=run.sites[-2], description="site")
+        self.site = widgets.Dropdown(options=run.sites, value=run.sites[-2:][0], description="site")
         self.node = widgets.BoundedIntText(
             value=0, min=0, max=run.weight(self.site.value).shape[1] - 1, description="node"
         )

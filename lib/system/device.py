@@ -4,10 +4,11 @@ import ctypes
 import sys
 from collections.abc import Sequence
 from functools import cache
+from itertools import chain
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8  # of malloc.h
@@ -16,6 +17,11 @@ TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8  # of malloc.h
 def default() -> str:
     """A GPU where torch finds one; of several, `parallel.begin` chose this process's."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's tensors are; the CPU if it has none."""
+    return next((t.device for t in chain(network.parameters(), network.buffers())), torch.device("cpu"))
 
 
 def send(tensor: Tensor, device: str | torch.device) -> Tensor:

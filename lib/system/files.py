@@ -91,8 +91,14 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def encoded(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Named tensors and text, as safetensors."""
-    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    """Named tensors and text, as safetensors; tensors that share memory, as tied weights do, are written each."""
+    ready: dict[str, Tensor] = {}
+    taken = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        memory = tensor.untyped_storage().data_ptr()
+        ready[name] = tensor.clone() if memory in taken else tensor
+        taken.add(memory)
     return save(ready, dict(metadata or {}))
 
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from lib.data import LabelledSet, batches
-from lib.system.device import keep_memory
+from lib.sites import evaluating
+from lib.system.device import device_of, keep_memory
 
 
 @torch.no_grad()
@@ -15,9 +16,8 @@ def predict(network: nn.Module, things: LabelledSet, batch: int = 250, precision
     precision: of the products of matrices, "fp32" or "bf16".
     """
     keep_memory()
-    device = next(network.parameters()).device
-    network.eval()
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+    device = device_of(network)
+    with evaluating(network), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         return torch.cat([network(*b.given, **how).cpu() for b in batches(things, device, batch)]).float().numpy()
 
 

@@ -1,4 +1,4 @@
-"""Probes are trained on a frozen network, at all sites in one pass over the images.
+"""Probes are trained on a network that stays as it is, at all sites in one pass over the images.
 
 Their losses are independent, so each is computed and differentiated inside the forward pass, at the moment its site's
 activations exist; the sum of memory is that of one site.
@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from lib.data import Batch, LabelledSet
 from lib.probes import Probe
 from lib.recipes import ProbeRecipe
-from lib.sites import record
+from lib.sites import evaluating, record
 from lib.system import parallel
-from lib.system.device import bar, keep_memory, seed_for
+from lib.system.device import bar, device_of, keep_memory, seed_for
 from lib.system.errors import OutOfTime
 from lib.system.identity import training_identity
 from lib.training import resume
@@ -37,7 +37,9 @@ def train_probes(
     identity: str | None = None,
     interval: float = 60,
 ) -> tuple[dict[str, Probe], list[dict]]:
-    """Train a probe at each site of a frozen network; returns them with their curve: one row an epoch and site.
+    """Train a probe at each site of a network; returns them with their curve: one row an epoch and site.
+
+    The network is not trained and keeps its mode. What a forward pass shows is read in evaluation mode.
 
     The processes of a group (`lib.system.parallel`) share out each batch and add up their gradients.
 
@@ -47,8 +49,7 @@ def train_probes(
     written, before a deadline comes.
     """
     keep_memory()
-    device = next(network.parameters()).device
-    network.eval().requires_grad_(False)
+    device = device_of(network)
     with torch.random.fork_rng():
         torch.manual_seed(seed_for(seed, 1))
         probes = {s: Probe(network.width(s), len(images.label_names)).to(device) for s in sites}
@@ -96,7 +97,8 @@ def train_probes(
     if deadline:
         deadline.begin()
     progress = bar(recipe.epochs * per_epoch, f"{len(probes)} probes", state["epoch"] * per_epoch + state["batches"])
-    with torch.random.fork_rng(), torch.no_grad(), record(network, {s: network.site(s) for s in probes}, learn):
+    places = {s: network.site(s) for s in probes}
+    with torch.random.fork_rng(), evaluating(network), record(network, places, learn):
         for epoch in range(state["epoch"], recipe.epochs):
             torch.manual_seed(seed_for(seed, 2, epoch))
             order = torch.from_numpy(images.shuffled(np.random.default_rng(seed_for(seed, 3, epoch)), recipe.batch))

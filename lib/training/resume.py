@@ -83,7 +83,7 @@ def save(path: Path, identity: str, state: dict, parts: Parts):
     tensors: dict[str, Tensor] = {}
     for part, thing in parts.items():
         if isinstance(thing, nn.Module):
-            tensors |= {f"{part}/{name}": tensor.clone() for name, tensor in thing.state_dict().items()}  # may be tied
+            tensors |= {f"{part}/{name}": tensor for name, tensor in thing.state_dict().items()}
         else:
             for i, moments in thing.state_dict()["state"].items():
                 tensors |= {f"{part}/{i}/{name}": torch.as_tensor(value) for name, value in moments.items()}
