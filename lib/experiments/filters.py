@@ -1,6 +1,8 @@
 """Filters of a convolutional network, block by block, under the measures and controls of a transformer's nodes."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -43,16 +45,27 @@ def rows(name: str, network: CNN, study: Study, relabelled: int = snp.RELABELLIN
 
 
 def table(
-    network: CNN, untrained: CNN, train: ImageSet, test: ImageSet, probes: ProbeRecipe, recipe: CNNRecipe, seed: int = 0
+    networks: Mapping[str, CNN],
+    train: ImageSet,
+    test: ImageSet,
+    probes: ProbeRecipe,
+    recipe: CNNRecipe,
+    once: Callable[[dict, Callable[[], list[dict]]], list[dict]],
+    seed: int = 0,
 ) -> pd.DataFrame:
-    """`rows` of a CNN and of an untrained one, at both read-outs: networks "CNN, pooled" to "untrained, flattened"."""
-    found = []
-    for name, measured in (("CNN", network), ("untrained", untrained)):
-        for readout in READOUTS:
-            trained_so = probes if readout == "pooled" else replace(probes, lr=recipe.flattened_lr)
-            there = study(measured, train, test, trained_so, readout, seed)
-            found += rows(f"{name}, {readout}", measured, there, recipe.relabelled)
-    return pd.DataFrame(found)
+    """`rows` of some CNNs by name at both read-outs: networks "<name>, pooled" and "<name>, flattened".
+
+    once: keeps the rows of a network and read-out, given a key and what computes them, as `files.Journal.once` does.
+    """
+
+    def measured(name: str, readout: str) -> list[dict]:
+        trained_so = probes if readout == "pooled" else replace(probes, lr=recipe.flattened_lr)
+        there = study(networks[name], train, test, trained_so, readout, seed)
+        return rows(f"{name}, {readout}", networks[name], there, recipe.relabelled)
+
+    cells = [(name, readout) for name in networks for readout in READOUTS]
+    found = [once({"network": n, "readout": r}, partial(measured, n, r)) for n, r in cells]
+    return pd.DataFrame([row for part in found for row in part])
 
 
 def of_transformer(run, places: tuple[str, ...] = ("mha", "ff_hidden", "ff")) -> pd.DataFrame:

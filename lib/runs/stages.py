@@ -228,7 +228,14 @@ def train_cnn(job: Job) -> Made:
         build, d.training, images, d.seed, checkpoint, device=job.device, deadline=job.deadline, identity=job.inputs
     )
     untrained = cnn.with_batch_statistics(loop.initialised(build, d.seed), images.balanced(1000)).to(job.device)
-    table = filters.table(network, untrained, images, test, d.probes, d.cnn, d.seed)
+    journal = Journal(results.unfinished("cnn.jsonl"), job.inputs)
+
+    def once(key: dict, compute: Callable[[], list[dict]]) -> list[dict]:
+        job.deadline.check(f"the filters, after {len(journal.found)} read-outs")
+        return journal.once(key, compute)
+
+    networks = {"CNN": network, "untrained": untrained}
+    table = filters.table(networks, images, test, d.probes, d.cnn, once, d.seed)
     written = [*results.write_tables(cnn=table), *results.write_network(network, "cnn")]
     found = {
         "cnn_test_accuracy": evaluate.accuracy(evaluate.predict(network, test), test.labels),
