@@ -11,7 +11,7 @@ cct, cnn    the networks: the paper's transformer, and a small convolutional one
 bert        a sentence encoder that comes trained, measured as the paper's transformer is
 adapt       any other trained network made measurable, by naming places in it
 probes      the read-out of a site, which turns activations into fields
-measure     one forward pass over a set of images: class means of every node, accuracy of every probe
+measure     one forward pass over a set: class means of every node, accuracy of every probe
 study       the measures of one network, kept in memory: what charts and explorers ask for
 recipes     every section of a run's config.toml, checked
 claims      the paper's claims, each with its measure, its control and the rule of its verdict
