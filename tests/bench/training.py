@@ -175,11 +175,11 @@ def compare(
     return {"images_per_second": found, "operations_per_second": rate, "peak": matrix_peak(device)}
 
 
-def staged(name: str, batch: int = 64, rounds: int = 3) -> str:
+def staged(name: str, rounds: int = 2) -> str:
     """Training of a run's network on this CPU, with all tokens and with fewer, against the usual way, in words."""
     definition = runs.defined(name)
     config, recipe = definition.network, definition.training
-    recipe = dataclasses.replace(recipe, batch=batch, augmentation=REFERENCE.augmentation)
+    batch, recipe = recipe.batch, dataclasses.replace(recipe, augmentation=REFERENCE.augmentation)
     images = noise("random", "train", 2000, config.classes, config.image_size)
     ways = {f"the usual way, fp32, {config.grid**2} tokens": usual(config, recipe, images, "cpu")}
     for factor in dict.fromkeys([1] + [f for _, f in reversed(recipe.token_stages)]):
