@@ -14,7 +14,7 @@ from pathlib import Path
 from lib import runs
 from lib.runs import rehearsal
 from lib.system import files, parallel
-from lib.system.errors import EXPECTED, STOPPED, OutOfTime, one_line, unknown
+from lib.system.errors import OutOfTime, exit_code, one_line, unknown
 
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 
@@ -72,17 +72,14 @@ def main() -> int:
     if options.run not in runs.known():
         print(one_line(unknown("run", options.run, runs.known())), file=sys.stderr)
         return 2
-    try:
+
+    def command() -> int:
         if options.rehearse:
             return 0 if rehearse(options.run) else 1
         done = compute(options.run, options.time_limit, options.optional, options.compile)
         return 0 if done else TRY_AGAIN
-    except EXPECTED as error:
-        print(one_line(error), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return STOPPED
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from lib import runs
 from lib.runs.compute import compute
 from lib.runs.report import report
 from lib.system import files, identity
-from lib.system.errors import EXPECTED, STOPPED, one_line, unknown
+from lib.system.errors import exit_code, one_line, unknown
 
 DONE = ("done", "done before")
 QUIET = ["--IPKernelApp.log_level=50"]  # kernels warn about their transport, once a chapter
@@ -193,16 +193,13 @@ def main() -> int:
     except ValueError as error:
         print(one_line(error), file=sys.stderr)
         return 2
-    try:
+
+    def command() -> int:
         if len(names) == 1:
             return int(bool(reproduce(names[0], optional=options.optional)))
         return int(bool(reproduce_all(names, options.jobs, options.optional)))
-    except EXPECTED as error:
-        print(one_line(error), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        return STOPPED
+
+    return exit_code(command)
 
 
 if __name__ == "__main__":

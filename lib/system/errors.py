@@ -1,6 +1,7 @@
 """Errors a reader can meet: each says what was expected, what was got and what to do."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 
@@ -59,4 +60,15 @@ class OutOfTime(RuntimeError):
 
 
 EXPECTED = (ValueError, OSError, FloatingPointError, MemoryError, StaleRun, OutOfTime)  # what commands report in a line
-STOPPED = 130  # exit code after Ctrl-C
+
+
+def exit_code(command: Callable[[], int]) -> int:
+    """What a command returns; 1 after an error that a reader can meet, 130 after Ctrl-C, either said in a line."""
+    try:
+        return command()
+    except EXPECTED as error:
+        print(one_line(error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        return 130
