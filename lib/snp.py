@@ -266,15 +266,23 @@ def column_noise(clipped: np.ndarray, index: np.ndarray) -> np.ndarray:
     return (clipped.sum(1) if clipped.ndim == 3 else clipped) - cluster_sizes(index)
 
 
-def relabelled_snr(nodes: Nodes, threshold: float = THRESHOLD, repeats: int = RELABELLINGS, seed: int = 0) -> float:
-    """Control: SNR of a site whose probe's outputs are given new names at random; mean over `repeats` namings.
+def relabelled(
+    nodes: Nodes, threshold: float = THRESHOLD, repeats: int = RELABELLINGS, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Control: `site_statistics` of a site whose probe's outputs are given new names at random, (repeats,) of each.
 
     V'_n[i, j] = m_n[i] W_pi(j)n: each node keeps its class means and its weights, only the link between them is cut,
     the same way for all nodes.
     """
     random = np.random.default_rng(seed)
     renamed = (nodes.weight[random.permutation(len(nodes.weight))] for _ in range(repeats))
-    return float(np.mean([site_statistics(Nodes(nodes.class_means, w), threshold)["snr"] for w in renamed]))
+    found = [site_statistics(Nodes(nodes.class_means, w), threshold) for w in renamed]
+    return {name: np.array([each[name] for each in found]) for name in found[0]}
+
+
+def relabelled_snr(nodes: Nodes, threshold: float = THRESHOLD, repeats: int = RELABELLINGS, seed: int = 0) -> float:
+    """The SNR under that control, mean over `repeats` namings."""
+    return float(np.mean(relabelled(nodes, threshold, repeats, seed)["snr"]))
 
 
 def _parts(fields: Fields) -> Iterator[Fields]:

@@ -1,6 +1,6 @@
 """Measures of one network: what charts and explorers ask for, from class means and weights wherever they are kept."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -8,6 +8,7 @@ from torch import nn
 
 from lib import measure, snp
 from lib.data import ImageSet
+from lib.probes import Probe
 from lib.recipes import ProbeRecipe
 from lib.sites import parse
 from lib.system.errors import unknown
@@ -40,6 +41,23 @@ class Measures:
     def _check_site(self, site: str):
         if site not in self.sites:
             raise unknown("site", site, self.sites)
+
+
+class Found(Measures):
+    """What a forward pass found of a network's probes, by silencing convention."""
+
+    def __init__(self, probes: Mapping[str, Probe], measured: Mapping[str, measure.Measured]):
+        self.probes, self.measured, self.sites = probes, measured, list(probes)
+
+    def weight(self, site: str) -> np.ndarray:
+        """W of a site's probe, (K, nodes)."""
+        self._check_site(site)
+        return self.probes[site].weight.detach().cpu().numpy()
+
+    def class_means(self, site: str, split: str = "test", silencing: str = "readout") -> np.ndarray:
+        """Mean pooled value of each node over the images of each label, (K, nodes)."""
+        self._check_site(site)
+        return self.measured[silencing].class_means[site]
 
 
 class Study(Measures):

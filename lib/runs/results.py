@@ -45,6 +45,7 @@ TABLES = {  # name of a table -> the stage that makes it
     "scratch": "scratch",
     "augmentation": "augmentation",
     "trials": "trials",
+    "untrained": "untrained",
     "cnn": "cnn",
 }
 WITH_EMPTY_TEXT = ("andc", "scratch")  # tables in which an empty field is an empty text
