@@ -1,5 +1,6 @@
 """The paper's claims, each with its measure, all its controls and a verdict, all computed from a run and its seeds."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -50,6 +51,14 @@ def claims(run) -> list[Finding]:
     Where the untrained network was not measured, the rules that name it do without, and the evidence shows that.
     """
     return [_accuracy(run), _clusters(run), _sharpening(run), _pruning(run), _experts(run), mechanism(run)]
+
+
+def in_short(findings: Iterable[Finding]) -> str:
+    """How many claims hold, in one sentence."""
+    verdicts = [finding.verdict for finding in findings if finding.verdict != UNMEASURED]
+    count = {v: n for v in (HOLDS, PART, NOT) if (n := verdicts.count(v))}
+    said = (f"{n} {v if n == 1 else v.replace('holds', 'hold').replace('does', 'do')}" for v, n in count.items())
+    return f"Of {len(verdicts)} claims that were measured, {_listed(said)}."
 
 
 def _accuracy(run) -> Finding:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from lib import claims
+from lib.charts import verdicts
 from lib.claims import HOLDS, NOT, PART, UNMEASURED
 from lib.experiments import sharpening
 from lib.study import Measures
@@ -213,3 +214,19 @@ def test_6_asks_for_more_than_an_untrained_network_gives(pooled, flattened, expe
     finding = claims.mechanism(Made(cnn=rows))
     assert (finding.verdict, finding.where) == expected
     assert verdict(claims.mechanism, Made()) == UNMEASURED
+
+
+def test_the_verdicts_in_short():
+    made = [claims.Finding("", "", v, "", "", pd.DataFrame()) for v in (HOLDS, NOT, PART, NOT, UNMEASURED)]
+    assert claims.in_short(made) == "Of 4 claims that were measured, 1 holds, 1 holds in part and 2 do not hold here."
+    assert claims.in_short(made[:1]) == "Of 1 claims that were measured, 1 holds."
+
+
+def test_a_card_shows_the_evidence_and_what_is_unknown():
+    evidence = pd.DataFrame({"first_place": [0.25, np.nan], "none": np.nan, "grows": [True, False], "seed": [0, 1]})
+    card = verdicts.cards(
+        [claims.Finding("a `b` < c", "02-probes", PART, "at `mha`", "It was so.", evidence, "{:.0%}")]
+    )
+    assert 'class="verdict verdict-holds-in-part"' in card and "a <code>b</code> &lt; c" in card
+    assert "| first place | grows | seed |\n| --- | --- | --- |\n| 25% | yes | 0 |\n| – | no | 1 |" in card
+    assert "(02-probes.ipynb)" in card

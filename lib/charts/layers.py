@@ -144,3 +144,29 @@ def _colours(table: pd.DataFrame, columns: int = 1) -> alt.Color:
     names = _order(table)
     scale = alt.Scale(domain=names, range=COLOURS[: len(names)])
     return alt.Color("network:N", title=None, scale=scale, legend=alt.Legend(columns=columns, labelLimit=220))
+
+
+def by_size(table: pd.DataFrame) -> alt.Chart:
+    """Quantities of claims in networks of several sizes, one panel a quantity, one point a seed; a tick is their mean.
+
+    table: as `lib.experiments.sizes.side_by_side` gives.
+    """
+    long = table.melt(["run", "parameters", "seed", "quantity"], ["value", "control"], "what", "y").dropna(subset="y")
+    long["what"] = long["what"].replace({"value": "measured"})
+    runs = list(table.sort_values("parameters")["run"].unique())
+    scale = alt.Scale(domain=["measured", "control"], range=[SIGNAL, NEUTRAL])
+    base = alt.Chart(width=170, height=130).encode(
+        x=alt.X("run:N", title=None, sort=runs, axis=alt.Axis(labelAngle=-20)),
+        y=alt.Y("y:Q", title=None),
+        color=alt.Color("what:N", title=None, scale=scale),
+    )
+    points = base.mark_point(filled=True, size=55, opacity=0.85).encode(
+        tooltip=["run:N", "parameters:Q", "seed:O", "what:N", alt.Tooltip("y:Q", format=".3~f")]
+    )
+    means = base.mark_tick(thickness=2, width=22).encode(y=alt.Y("mean(y):Q", title=None))
+    panels = list(dict.fromkeys(table["quantity"]))
+    chart = alt.layer(points, means, data=long).facet(
+        alt.Facet("quantity:N", title=None, sort=panels, header=alt.Header(labelLimit=240)), columns=3
+    )
+    chart = chart.resolve_scale(y="independent", x="independent").resolve_axis(x="independent")
+    return described(chart, "Main numbers of the claims beside their controls, in networks of several sizes, by seed")

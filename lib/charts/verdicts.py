@@ -7,15 +7,13 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from lib.claims import Finding
 
-
-def cards(findings: Iterable[Finding]) -> str:
-    """A card for each finding: claim, verdict, what was found; under a fold the evidence and a link to the chapter."""
+def cards(findings: Iterable) -> str:
+    """A card for each `lib.claims.Finding`: claim, verdict and what was found; under a fold, evidence and chapter."""
     return "\n\n".join(_card(finding) for finding in findings)
 
 
-def _card(finding: Finding) -> str:
+def _card(finding) -> str:
     kind = finding.verdict.split(" here")[0].replace(" ", "-")
     claim = f"<strong>{_html(finding.claim)}</strong>" + f" ({_html(finding.where)})" * bool(finding.where)
     evidence = "" if finding.evidence.empty else f"{markdown(finding.evidence, finding.number)}\n\n"
@@ -27,7 +25,7 @@ def _card(finding: Finding) -> str:
 
 
 def markdown(table: pd.DataFrame, number: str = "{:.2f}") -> str:
-    """A small data frame as a Markdown table: numbers in one format, a dash for what is not known, yes and no in words."""
+    """A small data frame as a Markdown table: numbers in one format, a dash for the unknown, yes and no in words."""
 
     def cell(value: object) -> str:
         if isinstance(value, str):
