@@ -49,9 +49,9 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
     return described(chart, f"{title} along the encoders, one line a place in the encoder")
 
 
-def with_control(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
+def with_control(table: pd.DataFrame, value: str, title: str, percent: bool = False) -> alt.Chart:
     """A quantity along the encoders beside its control, one panel a place; columns encoder, place, `value`, control."""
-    chart = measured_and_control(table, value, title, "encoder", "place").properties(width=150)
+    chart = measured_and_control(table, value, title, "encoder", "place", percent=percent).properties(width=150)
     chart = chart.facet(alt.Column("place:N", title=None, sort=list(PLACES)))
     return described(chart, f"{title} along the encoders, measured and under the control")
 
