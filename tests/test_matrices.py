@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from lib import snp
-from lib.charts import matrices
+from lib.charts import matrices, pictures
 from lib.study import Measures
 
 
@@ -47,3 +47,11 @@ def test_the_fields_of_heads_add_up_to_the_probes():
     order = np.argsort(-snp.recognised(fields)[0].astype(int), kind="stable")
     signs = np.where((pixels(found[0])[..., :3] == matrices._rgba(matrices.FOR)[:3]).all(2), 1, -1)
     np.testing.assert_array_equal(signs, np.sign(fields[0][np.ix_(order, order)]))
+
+
+def test_a_head_dims_what_it_does_not_look_at():
+    image = np.full((4, 4, 3), 200, np.uint8)
+    seen = pictures.dimmed(image, np.array([[0.5, 0.0], [0.0, 0.0]]))
+    assert seen[0, 0, 0] == 200 and seen[3, 3, 0] == round(200 * pictures.DIMMED)
+    page = pictures.attended(image[None], ["<a>"], np.ones((1, 2, 2, 2))).data
+    assert page.count("<img") == 3 and "&lt;a&gt;, as head 2 attends to it" in page and "<a>" not in page
