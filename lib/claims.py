@@ -7,6 +7,7 @@ import pandas as pd
 
 from lib import snp
 from lib.experiments import filters, pruning_tables, sharpening
+from lib.system.errors import unknown
 
 HOLDS, PART, NOT, UNMEASURED = "holds", "holds in part", "does not hold here", "not measured"
 SHARPENED = ("mha", "ff_hidden", "ff")  # places at which claim 3 is judged
@@ -50,7 +51,14 @@ def claims(run) -> list[Finding]:
 
     Where the untrained network was not measured, the rules that name it do without, and the evidence shows that.
     """
-    return [_accuracy(run), _clusters(run), _sharpening(run), _pruning(run), _experts(run), mechanism(run)]
+    return [rule(run) for rule in RULES.values()]
+
+
+def finding(run, chapter: str) -> Finding:
+    """The finding on the claim that a chapter is about; ValueError for one that is about none."""
+    if chapter not in RULES:
+        raise unknown("chapter on a claim", chapter, RULES)
+    return RULES[chapter](run)
 
 
 def in_short(findings: Iterable[Finding]) -> str:
@@ -154,8 +162,7 @@ def _experts(run) -> Finding:
     )
 
 
-def mechanism(run) -> Finding:
-    """The finding on claim 6 alone."""
+def _mechanism(run) -> Finding:
     claim, chapter = "CNNs share this mechanism", "07-cnn"
     if not run.has("cnn"):
         return Finding(claim, chapter, UNMEASURED, "", "No CNN was trained on this run's images.", pd.DataFrame())
@@ -185,3 +192,13 @@ def _where(holds: pd.Series, name: str) -> tuple[str, str]:
 def _listed(texts) -> str:
     *most, last = texts
     return f"{', '.join(most)} and {last}" if most else last
+
+
+RULES = {
+    "02-probes": _accuracy,
+    "03-nodes": _clusters,
+    "04-sharpening": _sharpening,
+    "05-pruning": _pruning,
+    "06-heads": _experts,
+    "07-cnn": _mechanism,
+}

@@ -211,9 +211,9 @@ def test_6_asks_for_more_than_an_untrained_network_gives(pooled, flattened, expe
         for name, c in change.items()
         for layer in (1, 2)
     ]
-    finding = claims.mechanism(Made(cnn=rows))
+    finding = claims._mechanism(Made(cnn=rows))
     assert (finding.verdict, finding.where) == expected
-    assert verdict(claims.mechanism, Made()) == UNMEASURED
+    assert verdict(claims._mechanism, Made()) == UNMEASURED
 
 
 def test_the_verdicts_in_short():

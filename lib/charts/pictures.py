@@ -9,7 +9,7 @@ import numpy as np
 from IPython.display import HTML
 from PIL import Image
 
-DIMMED = 0.15  # what is left of a pixel to which a head pays no attention
+DIMMED = 0.3  # what is left of a pixel to which a head pays no attention
 
 
 def sheet(images: np.ndarray, names: Sequence[str]) -> HTML:
