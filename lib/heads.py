@@ -97,12 +97,17 @@ def permutation_test(
     recognised = snp.recognised(fields, threshold)
     if not recognised.any():
         raise ValueError(f"no node recognises any label at threshold {threshold}: there is nothing to test")
+    values = np.nanmean(polarisation(_dealt(recognised, heads, permutations, seed)), axis=-1)
+    return against(values[0], values[1:])
+
+
+def _dealt(recognised: np.ndarray, heads: Heads, permutations: int, seed: int) -> np.ndarray:
+    """c_h(i) of the heads as they are, then of random ones of these sizes: (1 + permutations, heads, K) float32."""
     head = head_of(len(recognised), heads)
     random = np.random.default_rng(seed)
     assigned = np.concatenate([head[None], random.permuted(np.tile(head, (permutations, 1)), axis=1)])
     member = (assigned[:, None] == np.unique(head)[:, None]).astype(np.float32)  # (1 + permutations, heads, nodes)
-    values = np.nanmean(polarisation(member @ recognised.astype(np.float32)), axis=-1)
-    return against(values[0], values[1:])
+    return member @ recognised.astype(np.float32)
 
 
 def against(observed: float, null: np.ndarray) -> PermutationTest:
@@ -119,6 +124,15 @@ def against(observed: float, null: np.ndarray) -> PermutationTest:
     if not np.isfinite([observed, *null]).all():
         std = z = p = np.nan
     return PermutationTest(float(observed), float(null.mean()), float(std), float(z), float(p))
+
+
+def beyond_chance(polarisation: np.ndarray, chance: np.ndarray) -> np.ndarray:
+    """(P - P_0) / (1 - P_0): 0 for as much polarisation as random heads have, 1 where one head has all of a label.
+
+    So networks compare whose heads differ in number and size, and with them chance. The correction is that of the
+    adjusted Rand index; chance must be below 1.
+    """
+    return (polarisation - chance) / (1 - chance)
 
 
 def rotated(
@@ -187,6 +201,57 @@ def same_partition(a: np.ndarray, b: np.ndarray) -> float:
     expected = rows * columns / max(1.0, pairs(table.sum()))
     most = (rows + columns) / 2
     return (together - expected) / (most - expected) if most > expected else 1.0
+
+
+def kept_together(partners: np.ndarray, groups: np.ndarray, permutations: int = 1000, seed: int = 0) -> PermutationTest:
+    """Do clusters keep to groups of labels (superclasses)? The share of partners that are of one group.
+
+    partners: (K, K), how often two labels are in one cluster, as `snp.partners` gives it; groups: (K,), of each label.
+    By chance: the groups are dealt to the labels at random, sizes kept, while the clusters stay as they are.
+    ValueError if no cluster has two labels.
+    """
+    if not (total := np.sum(partners)):
+        raise ValueError("no cluster has two labels: there is nothing to test")
+
+    def share(of: np.ndarray) -> float:
+        return float(partners[of[:, None] == of].sum() / total)
+
+    random = np.random.default_rng(seed)
+    return against(share(groups), np.array([share(random.permutation(groups)) for _ in range(permutations)]))
+
+
+def takes_groups(owner: np.ndarray, groups: np.ndarray, permutations: int = 1000, seed: int = 0) -> PermutationTest:
+    """Do heads take whole groups of labels? Adjusted Rand index of two maps (K,) of the labels, to heads and to groups.
+
+    By chance: the groups are dealt to the labels at random, sizes kept.
+    """
+    random = np.random.default_rng(seed)
+    null = np.array([same_partition(owner, random.permutation(groups)) for _ in range(permutations)])
+    return against(same_partition(owner, groups), null)
+
+
+def random_heads_take_groups(
+    fields: snp.Fields,
+    heads: Heads,
+    groups: np.ndarray,
+    threshold: float = snp.THRESHOLD,
+    permutations: int = 1000,
+    seed: int = 0,
+) -> PermutationTest:
+    """As `takes_groups`, of the heads that have most nodes of each label; by chance: nodes are dealt to random heads.
+
+    Where nodes keep to a group of labels, random heads do so a little as well: this asks whether heads do it more.
+    Labels that no node recognises are left out; of heads with as many nodes the first counts. ValueError if no node
+    recognises any label.
+    """
+    recognised = snp.recognised(fields, threshold)
+    known = recognised.any(0)
+    if not known.any():
+        raise ValueError(f"no node recognises any label at threshold {threshold}: there is nothing to test")
+    counts = _dealt(recognised[:, known], heads, permutations, seed)
+    of_known = np.unique(np.asarray(groups)[known], return_inverse=True)[1]
+    values = np.array([same_partition(owner, of_known) for owner in counts.argmax(1)])
+    return against(values[0], values[1:])
 
 
 def growing_groups(
