@@ -1,9 +1,13 @@
 """The paper's claims, each with its measure, its control and a verdict, all computed from a run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
 
 from lib import snp
 from lib.experiments import filters, pruning_tables
+from lib.experiments import language as networks_of_language
 
 SHARPENED = ("mha", "ff_hidden", "ff")  # places at which claim 3 is judged
 
@@ -111,9 +115,13 @@ def _experts(run) -> dict[str, str]:
         f" probe on shuffled labels {last['shuffled_z']:.1f}); counts against damage by removal: rank correlation"
         f" {last['damage_rho']:.2f} ({last['damage_low']:.2f} to {last['damage_high']:.2f})"
     )
-    holds = last["p"] < 0.01 and not last["z"] <= last["shuffled_z"] and last["damage_low"] > 0
     claim = "the heads' symmetry breaks: each becomes the expert for some labels"
-    return _row(claim, "[6](06-heads.ipynb)", text, _verdict(bool(holds)))
+    return _row(claim, "[6](06-heads.ipynb)", text, _verdict(_broken(last)))
+
+
+def _broken(last) -> bool:
+    """The rule of claim 5, for the last encoder's row of the table "heads_encoders"."""
+    return bool(last["p"] < 0.01 and not last["z"] <= last["shuffled_z"] and last["damage_low"] > 0)
 
 
 def mechanism(run) -> dict[str, str]:
@@ -132,6 +140,80 @@ def mechanism(run) -> dict[str, str]:
             holds.append(readout)
     verdict = _where(holds, filters.READOUTS, "the {} read-out")
     return _row(claim, chapter, f"SNR of filters, first to last block: {'; '.join(text)}", verdict)
+
+
+def language(networks: Mapping[str, Sequence]) -> dict[str, str]:
+    """The front page's row on a sentence encoder; `networks` as `lib.experiments.language.by_kind` gives them.
+
+    It is judged by what claims 3 and 5 ask, and by one control more, the same network at random weights:
+
+    - the SNR of the network fine-tuned on the labels: holds at a place if in every seed its excess over the SNR with
+      shuffled output labels grows from first to last encoder, and by more than at random weights;
+    - separately, the same of the network as published, of which the read-out alone was trained;
+    - separately, if the fine-tuned network's SNR grows in every seed when the other nodes' input is silenced;
+    - its heads: holds if in every seed the rule of claim 5 does, and polarisation at the last encoder exceeds that of
+      random heads by more standard deviations than in the untrained network.
+
+    What lacks a network that it is judged by is not measured.
+    """
+    claim, chapter = "the same mechanism in a language model", "[9](09-language.ipynb)"
+    growth = networks_of_language.growth(networks_of_language.along(networks, ends=True))
+    tuned, told, verdicts = networks.get("fine-tuned", ()), [], {}
+    for name in ("fine-tuned", "as published"):
+        verdicts[f"SNR, {name}"] = _judged(_sharper(growth, name))
+        if len(part := growth[growth["network"] == name]):
+            told.append(f"{name}, SNR, first to last encoder: {_snr_beside_controls(part, growth)}")
+    alone = {p: [[_snr(run, s, "input") for s in _ends(run, p)] for run in tuned] for p in SHARPENED if tuned}
+    if alone:
+        means = {p: np.mean(seeds, axis=0) for p, seeds in alone.items()}
+        text = (f"`{p}` {first:.2f} to {last:.2f}" for p, (first, last) in means.items())
+        told.append(f"fine-tuned, input silenced: {'; '.join(text)}")
+    grows = [p for p, seeds in alone.items() if all(last > first for first, last in seeds)]
+    verdicts["input silenced"] = _judged(grows if alone else None)
+    last = pd.DataFrame([run.table("heads_encoders").iloc[-1] for run in tuned if run.has("heads")])
+    if len(last):
+        told.append(f"heads of the last encoder: {_heads(last)}")
+        beyond = last.apply(lambda row: _broken(row) and not row["z"] <= row["untrained_z"], axis=1)
+    verdicts["heads"] = _verdict(bool(beyond.all())) if len(last) else "not measured"
+    if not told:
+        return _row(claim, chapter, "no run on sentences has a result", "not measured")
+    return _row(claim, chapter, ". ".join(told), "; ".join(f"{name}: {found}" for name, found in verdicts.items()))
+
+
+def _sharper(growth: pd.DataFrame, name: str) -> list[str] | None:
+    """Places at which what recognition adds grows in every seed, and by more than at random weights; None: unknown."""
+    change = {n: growth[growth["network"] == n].groupby("place")["change"] for n in (name, "random weights")}
+    least, chance = change[name].min(), change["random weights"].max().clip(lower=0)
+    return [p for p in SHARPENED if least[p] > chance[p]] if len(least) and len(chance) else None
+
+
+def _judged(places: list[str] | None) -> str:
+    return "not measured" if places is None else _where(places, SHARPENED)
+
+
+def _snr_beside_controls(part: pd.DataFrame, growth: pd.DataFrame) -> str:
+    untrained, text = growth[growth["network"] == "random weights"], []
+    columns = ["first", "last", "null_first", "null_last"]
+    for place in SHARPENED:
+        found = part[part["place"] == place][columns].mean()
+        controls = f"shuffled labels: {found['null_first']:.2f} to {found['null_last']:.2f}"
+        if len(chance := untrained[untrained["place"] == place]):
+            controls += f"; random weights: {chance['first'].mean():.2f} to {chance['last'].mean():.2f}"
+        text.append(f"`{place}` {found['first']:.2f} to {found['last']:.2f} ({controls})")
+    seeds = part["seed"].nunique()
+    return "; ".join(text) + f", mean of {seeds} seeds" * (seeds > 1)
+
+
+def _heads(last: pd.DataFrame) -> str:
+    def told(column: str, digits: int = 2) -> str:
+        low, high = (f"{value:.{digits}f}" for value in (last[column].min(), last[column].max()))
+        return low if low == high else f"{low} to {high}"
+
+    return (
+        f"polarisation {told('observed')}, random heads {told('null_mean')} (z = {told('z', 1)}; probe on shuffled"
+        f" labels {told('shuffled_z', 1)}; untrained {told('untrained_z', 1)}); counts against damage by removal: rank"
+        f" correlation {told('damage_rho')} (lower end of its interval {told('damage_low')})"
+    )
 
 
 def _verdict(holds: bool) -> str:
