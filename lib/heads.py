@@ -126,13 +126,12 @@ def against(observed: float, null: np.ndarray) -> PermutationTest:
     return PermutationTest(float(observed), float(null.mean()), float(std), float(z), float(p))
 
 
-def beyond_chance(polarisation: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """(P - P_0) / (1 - P_0): 0 for as much polarisation as random heads have, 1 where one head has all of a label.
+def excess(observed: np.ndarray | float, null_mean: np.ndarray | float) -> np.ndarray | float:
+    """Polarisation beyond that of random heads, (P - P_null) / (1 - P_null): 0 as by chance, 1 where one head has all.
 
-    So networks compare whose heads differ in number and size, and with them chance. The correction is that of the
-    adjusted Rand index; chance must be below 1.
+    With fewer nodes chance gives more polarisation, so that bare values of heads of different sizes do not compare.
     """
-    return (polarisation - chance) / (1 - chance)
+    return (observed - null_mean) / (1 - null_mean)
 
 
 def rotated(
@@ -220,17 +219,17 @@ def kept_together(partners: np.ndarray, groups: np.ndarray, permutations: int = 
     return against(share(groups), np.array([share(random.permutation(groups)) for _ in range(permutations)]))
 
 
-def takes_groups(owner: np.ndarray, groups: np.ndarray, permutations: int = 1000, seed: int = 0) -> PermutationTest:
-    """Do heads take whole groups of labels? Adjusted Rand index of two maps (K,) of the labels, to heads and to groups.
+def partition_test(a: np.ndarray, b: np.ndarray, permutations: int = 1000, seed: int = 0) -> PermutationTest:
+    """`same_partition` of two maps of labels (K,), against its values where the labels of one are mixed up at random.
 
-    By chance: the groups are dealt to the labels at random, sizes kept.
+    Do heads keep superclasses together, do seeds agree? The sizes of all groups stay, as in the index itself.
     """
-    random = np.random.default_rng(seed)
-    null = np.array([same_partition(owner, random.permutation(groups)) for _ in range(permutations)])
-    return against(same_partition(owner, groups), null)
+    generator = np.random.default_rng(seed)
+    null = np.array([same_partition(a, generator.permutation(b)) for _ in range(permutations)])
+    return against(same_partition(a, b), null)
 
 
-def random_heads_take_groups(
+def heads_in_groups(
     fields: snp.Fields,
     heads: Heads,
     groups: np.ndarray,
@@ -238,7 +237,7 @@ def random_heads_take_groups(
     permutations: int = 1000,
     seed: int = 0,
 ) -> PermutationTest:
-    """As `takes_groups`, of the heads that have most nodes of each label; by chance: nodes are dealt to random heads.
+    """`same_partition` of the heads that have most nodes of each label and of groups of labels, against random heads.
 
     Where nodes keep to a group of labels, random heads do so a little as well: this asks whether heads do it more.
     Labels that no node recognises are left out; of heads with as many nodes the first counts. ValueError if no node

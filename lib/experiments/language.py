@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lib import heads, snp
+from lib.experiments import pruning_tables
 from lib.sites import at, parse
 
 PLACES = ("mha", "ff_hidden", "ff")
@@ -128,16 +129,16 @@ def heads_in_domains(networks: Networks, permutations: int = 1000) -> pd.DataFra
                 continue
             most = heads.diagonal_counts(nodes, H).argmax(0)
             found = {
-                "most nodes, random heads": heads.random_heads_take_groups(nodes, H, groups, permutations=permutations),
-                "most nodes, domains shuffled": heads.takes_groups(most, groups, permutations),
-                "expert, domains shuffled": heads.takes_groups(part["head"].to_numpy() - 1, groups, permutations),
+                "most nodes, random heads": heads.heads_in_groups(nodes, H, groups, permutations=permutations),
+                "most nodes, domains shuffled": heads.partition_test(most, groups, permutations),
+                "expert, domains shuffled": heads.partition_test(part["head"].to_numpy() - 1, groups, permutations),
             }
             rows += [about | {"encoder": encoder, "what": w} | dataclasses.asdict(f) for w, f in found.items()]
     return pd.DataFrame(rows, columns=["network", "seed", "encoder", "what", *TEST])
 
 
 def polarisation(networks: Networks) -> pd.DataFrame:
-    """`heads.beyond_chance` along the encoders, of each network and of its controls.
+    """`heads.excess` along the encoders, of each network and of its controls.
 
     what: "network", "untrained" (the same at random weights), "shuffled" (its probe trained on shuffled labels);
     beyond: polarisation beyond that of random heads; error: two standard deviations of random heads, in its units.
@@ -147,7 +148,7 @@ def polarisation(networks: Networks) -> pd.DataFrame:
         for row in run.table("heads_encoders").to_dict("records"):
             for prefix in AFTER:
                 chance = row[f"{prefix}null_mean"]
-                found = {"beyond": heads.beyond_chance(row[f"{prefix}observed"], chance), "chance": chance}
+                found = {"beyond": heads.excess(row[f"{prefix}observed"], chance), "chance": chance}
                 found |= {"error": 2 * row[f"{prefix}null_std"] / (1 - chance), "z": row[f"{prefix}z"]}
                 what = {"what": prefix.rstrip("_") or "network", "encoder": int(row["encoder"])}
                 rows.append(about | what | found | {"polarisation": row[f"{prefix}observed"]})
@@ -163,6 +164,43 @@ def removal(networks: Networks) -> pd.DataFrame:
             found = {name: row[f"damage_{name}"] for name in ("rho", "low", "high", "p")}
             rows.append(about | {"encoder": int(row["encoder"])} | found)
     return pd.DataFrame(rows, columns=["network", "seed", "encoder", "rho", "low", "high", "p"]).dropna(subset="rho")
+
+
+def pruned(networks: Networks, threshold: float = snp.THRESHOLD) -> pd.DataFrame:
+    """Accuracy by each method of pruning both feed-forward layers of all encoders, mean over seeds.
+
+    One row a network, regime and method at one threshold, the unpruned network first: kept, accuracy; difference, by
+    which ANDC is more accurate, and whether it is `within` two standard errors of two accuracies on so many sentences,
+    taken as independent.
+    """
+    rows = []
+    for name, runs in networks.items():
+        runs = [run for run in runs if run.has("andc")]
+        table = pruning_tables.of_seeds(runs) if runs else pd.DataFrame(columns=["regime"])
+        for regime, part in table.groupby("regime", sort=False):
+            at = pruning_tables.select(part, layers="ff", threshold=threshold)
+            if not (at["method"] == "andc").any():
+                continue
+            both = pd.concat([part[part["method"] == "dense"], at]).groupby("method", sort=False)
+            accuracy, kept, n = both["top1"].mean(), both["kept"].mean(), at.groupby("seed")["images"].first().sum()
+            for method in accuracy.index:
+                mean, difference = accuracy[["andc", method]].mean(), accuracy["andc"] - accuracy[method]
+                within = abs(difference) <= 2 * np.sqrt(2 * mean * (1 - mean) / n)
+                row = {"network": name, "regime": regime, "method": method, "kept": kept[method]}
+                rows.append(row | {"accuracy": accuracy[method], "difference": difference, "within": bool(within)})
+    return pd.DataFrame(rows, columns=["network", "regime", "method", "kept", "accuracy", "difference", "within"])
+
+
+def pruning_sentence(part: pd.DataFrame) -> str:
+    """One network and regime of `pruned` in words: ANDC beside the unpruned network and every control."""
+    rule = part[part["method"] == "andc"].iloc[0]
+    others = [
+        f"{'unpruned' if row.method == 'dense' else row.method} {row.accuracy:.1%} ({100 * row.difference:+.1f} points"
+        f"{', within chance' * row.within})"
+        for row in part.itertuples()
+        if row.method != "andc"
+    ]
+    return f"{rule['kept']:.0%} of the feed-forward weights kept: ANDC {rule['accuracy']:.1%}; {'; '.join(others)}"
 
 
 TEST = [field.name for field in dataclasses.fields(heads.PermutationTest)]
