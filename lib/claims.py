@@ -1,12 +1,14 @@
 """The paper's claims, each with its measure, all its controls and a verdict, all computed from a run and its seeds."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
 from lib import snp
 from lib.experiments import filters, pruning_tables, sharpening
+from lib.experiments import language as networks_of_language
+from lib.sites import at
 from lib.system.errors import unknown
 
 HOLDS, PART, NOT, UNMEASURED = "holds", "holds in part", "does not hold here", "not measured"
@@ -148,18 +150,22 @@ def _pruning(run) -> Finding:
 
 def _experts(run) -> Finding:
     last = run.table("heads_encoders").iloc[-1]
-    holds = last["p"] < 0.01 and not last["z"] <= last["shuffled_z"] and last["damage_low"] > 0
     columns = ["observed", "null_mean", "z", "p", "shuffled_z", "damage_rho", "damage_low", "damage_high"]
     return Finding(
         "the heads' symmetry breaks: each becomes the expert for some labels",
         "06-heads",
-        HOLDS if holds else NOT,
+        HOLDS if _broken(last) else NOT,
         "",
         f"At the last encoder polarisation is {last['observed']:.2f}, of random heads {last['null_mean']:.2f}; how many"
         f" of a head's nodes recognise a label goes with what the label loses without it (rank correlation"
         f" {last['damage_rho']:.2f}).",
         last[columns].to_frame().T,
     )
+
+
+def _broken(last) -> bool:
+    """The rule of claim 5, for the last encoder's row of the table "heads_encoders"."""
+    return bool(last["p"] < 0.01 and not last["z"] <= last["shuffled_z"] and last["damage_low"] > 0)
 
 
 def _mechanism(run) -> Finding:
@@ -179,6 +185,103 @@ def _mechanism(run) -> Finding:
         *_where(grows, "the {} read-out"),
         f"The signal-to-noise ratio of filters goes {_listed(said)} from the first block to the last.",
         found.reset_index(),
+    )
+
+
+def language(networks: Mapping[str, Sequence]) -> Finding:
+    """The finding on a sentence encoder; `networks` as `lib.experiments.language.by_kind` gives them.
+
+    It is judged by what claims 3 and 5 ask, and by one control more, the same network at random weights:
+
+    - the SNR of the network fine-tuned on the labels: holds at a place if in every seed its excess over the SNR with
+      shuffled output labels grows from first to last encoder, and by more than at random weights;
+    - separately, the same of the network as published, of which the read-out alone was trained;
+    - separately, if the fine-tuned network's SNR grows in every seed when the other nodes' input is silenced;
+    - its heads: holds if in every seed the rule of claim 5 does, and polarisation at the last encoder exceeds that of
+      random heads by more standard deviations than in the untrained network.
+
+    Holds if all of these do, does not hold if none does, else in part. What lacks a network is not measured.
+    """
+    growth = networks_of_language.growth(networks_of_language.along(networks, ends=True))
+    tuned, told, parts = networks.get("fine-tuned", ()), {}, {}
+    for name in ("fine-tuned", "as published"):
+        parts[f"SNR, {name}"] = _judged(_sharper(growth, name))
+        if len(part := growth[growth["network"] == name]):
+            told[f"{name}, SNR, first to last encoder"] = _snr_beside_controls(part, growth)
+    silenced = [
+        sharpening.growth(sharpening.table(run, silencings=("input",), sites=_at_ends(run))).droplevel((1, 2))
+        for run in tuned
+    ]
+    if silenced:
+        mean = pd.concat(silenced).groupby(level="place", sort=False)[["first", "last"]].mean()
+        text = (f"`{place}` {row['first']:.2f} to {row['last']:.2f}" for place, row in mean.iterrows())
+        told["fine-tuned, input silenced"] = "; ".join(text)
+    grows = [p for p in SHARPENED if all(each.loc[p, "last"] > each.loc[p, "first"] for each in silenced)]
+    parts["input silenced"] = _judged(grows if silenced else None)
+    last = pd.DataFrame([run.table("heads_encoders").iloc[-1] for run in tuned if run.has("heads")])
+    if len(last):
+        told["heads of the last encoder"] = _heads(last)
+        beyond = last.apply(lambda row: _broken(row) and not row["z"] <= row["untrained_z"], axis=1)
+    parts["heads"] = (HOLDS if beyond.all() else NOT, "") if len(last) else (UNMEASURED, "")
+    verdicts = {verdict for verdict, _ in parts.values()} - {UNMEASURED}
+    return Finding(
+        "the same mechanism in a language model",
+        "09-language",
+        PART if len(verdicts) > 1 else verdicts.pop() if verdicts else UNMEASURED,
+        "; ".join(f"{name}: {verdict} {where}".rstrip() for name, (verdict, where) in parts.items()) if told else "",
+        _of_language(growth),
+        pd.DataFrame({"measured": told.keys(), "found, with its controls": told.values()}),
+    )
+
+
+def _of_language(growth: pd.DataFrame) -> str:
+    for name in ("fine-tuned", "as published"):
+        if len(part := growth[growth["network"] == name]):
+            mean = part.groupby("place", sort=False)[["first", "last"]].mean().loc[list(SHARPENED)]
+            ends = _listed(f"from {r['first']:.1f} to {r['last']:.1f} at `{p}`" for p, r in mean.iterrows())
+            return f"In a sentence encoder, {name}, the signal-to-noise ratio of nodes goes {ends}."
+    return "No run on sentences has a result."
+
+
+def _at_ends(run) -> list[str]:
+    return [site for place in SHARPENED for site in (at(run.sites, place)[0], at(run.sites, place)[-1])]
+
+
+def _sharper(growth: pd.DataFrame, name: str) -> list[str] | None:
+    """Places at which what recognition adds grows in every seed, and by more than at random weights; None: unknown."""
+    change = {n: growth[growth["network"] == n].groupby("place")["change"] for n in (name, "random weights")}
+    least, chance = change[name].min(), change["random weights"].max().clip(lower=0)
+    return [p for p in SHARPENED if least[p] > chance[p]] if len(least) and len(chance) else None
+
+
+def _judged(places: list[str] | None) -> tuple[str, str]:
+    if places is None:
+        return UNMEASURED, ""
+    return _where(pd.Series([place in places for place in SHARPENED], SHARPENED), "`{}`")
+
+
+def _snr_beside_controls(part: pd.DataFrame, growth: pd.DataFrame) -> str:
+    untrained, text = growth[growth["network"] == "random weights"], []
+    columns = ["first", "last", "null_first", "null_last"]
+    for place in SHARPENED:
+        found = part[part["place"] == place][columns].mean()
+        controls = f"shuffled labels: {found['null_first']:.2f} to {found['null_last']:.2f}"
+        if len(chance := untrained[untrained["place"] == place]):
+            controls += f"; random weights: {chance['first'].mean():.2f} to {chance['last'].mean():.2f}"
+        text.append(f"`{place}` {found['first']:.2f} to {found['last']:.2f} ({controls})")
+    seeds = part["seed"].nunique()
+    return "; ".join(text) + f", mean of {seeds} seeds" * (seeds > 1)
+
+
+def _heads(last: pd.DataFrame) -> str:
+    def told(column: str, digits: int = 2) -> str:
+        low, high = (f"{value:.{digits}f}" for value in (last[column].min(), last[column].max()))
+        return low if low == high else f"{low} to {high}"
+
+    return (
+        f"polarisation {told('observed')}, random heads {told('null_mean')} (z = {told('z', 1)}; probe on shuffled"
+        f" labels {told('shuffled_z', 1)}; untrained {told('untrained_z', 1)}); counts against damage by removal: rank"
+        f" correlation {told('damage_rho')} (lower end of its interval {told('damage_low')})"
     )
 
 

@@ -178,6 +178,9 @@ class PruningRecipe:
     precision: Literal["fp32", "bf16"] = added("fp32")  # in which networks of regime "none" are tested
     latency_batches: Counts = added((1, 256))
     latency_rounds: PositiveInt = added(15)  # of which the median is taken
+    retrained_methods: Annotated[tuple[Method, ...], Field(strict=False)] = added(  # those that cost a training each
+        ("andc", "permuted", "random", "magnitude", "activation", "gradient")
+    )
 
 
 @checked

@@ -285,6 +285,34 @@ def relabelled_snr(nodes: Nodes, threshold: float = THRESHOLD, repeats: int = RE
     return float(np.mean(relabelled(nodes, threshold, repeats, seed)["snr"]))
 
 
+def partners(fields: Fields, threshold: float = THRESHOLD) -> np.ndarray:
+    """How many nodes have two labels in one cluster, (K, K) int, with zeros on the diagonal."""
+    found: np.ndarray | int = 0
+    for _, index in clusters(fields, threshold):
+        for cluster in range(index.max(initial=-1) + 1):
+            member = (index == cluster).astype(np.float32)
+            found = found + member.T @ member
+        found = found + np.zeros((index.shape[1],) * 2)  # where no node has any
+    np.fill_diagonal(found, 0)
+    return found.astype(int)
+
+
+def participation(nodes: Nodes) -> np.ndarray:
+    """On how many nodes the answer to each label rests: (sum_n c_n)^2 / sum_n c_n^2, (K,).
+
+    c_n = V_n[i, i] less the mean of V_n[i, j] over the other outputs j: what node n adds to the lead of the right one.
+    As many as there are nodes where all add alike; 1 where one adds all, or all as much with signs at random; 0 where
+    for and against cancel. NaN where no node says anything. ValueError for fields that are no outer products.
+    """
+    K = len(nodes.weight)
+    if not nodes.outer or K < 2:
+        raise ValueError("the lead of an output needs another output, and nodes with one weight for each")
+    m, w = nodes.class_means.astype(float), nodes.weight.astype(float)
+    lead = m * (w - (w.sum(0) - w) / (K - 1))
+    squares = (lead**2).sum(1)
+    return np.divide(lead.sum(1) ** 2, squares, out=np.full(K, np.nan), where=squares > 0)
+
+
 def _parts(fields: Fields) -> Iterator[Fields]:
     """Some nodes at a time, so that memory is bounded: `Nodes` where fields are outer products, else matrices."""
     if not isinstance(fields, Nodes) and (fields := _matrices(fields)).ndim != 3:

@@ -230,3 +230,82 @@ def test_a_card_shows_the_evidence_and_what_is_unknown():
     assert 'class="verdict verdict-holds-in-part"' in card and "a <code>b</code> &lt; c" in card
     assert "| first place | grows | seed |\n| --- | --- | --- |\n| 25% | yes | 0 |\n| – | no | 1 |" in card
     assert "(02-probes.ipynb)" in card
+
+
+class OnSentences(Made):
+    """A network of language in one seed: as `Made`, with what became of its weights."""
+
+    def __init__(self, kind: str, pairs, seed: int = 0, **heads_row):
+        super().__init__(pairs, probes=[{"site": f"{e}.{p}", "test_accuracy": 0.5} for e in (1, 2) for p in PLACES])
+        self.definition = SimpleNamespace(network=SimpleNamespace(depth=2), seed=seed)
+        self.tables |= {"fields": None}
+        good = {"p": 0.001, "z": 9.0, "shuffled_z": 2.0, "untrained_z": 3.0, "damage_low": 0.1}
+        rest = dict.fromkeys(("observed", "null_mean", "damage_rho"), 0.5)
+        if kind == "fine-tuned":
+            self.tables |= {"heads": None, "heads_encoders": pd.DataFrame([rest | good, rest | good | heads_row])}
+
+
+PLACES = claims.SHARPENED
+FLAT, MILD = sites(NOISY, NOISY), sites(NOISY, recognising(3, 3))  # at random weights: no growth, and a little
+
+
+def of_language(tuned, untrained=FLAT, published=FLAT, **heads_row) -> dict[str, str]:
+    """What the row says of each part: networks by the pairs of their sites, the fine-tuned one in some seeds."""
+    networks = {
+        "as published": [OnSentences("as published", published)] if published else [],
+        "fine-tuned": [OnSentences("fine-tuned", pairs, seed, **heads_row) for seed, pairs in enumerate(tuned)],
+        "random weights": [OnSentences("random weights", untrained)] if untrained else [],
+    }
+    finding = claims.language({name: runs for name, runs in networks.items() if runs})
+    return dict(part.split(": ", 1) for part in finding.where.split("; "))
+
+
+def test_of_language_sharpening_is_judged_in_every_seed_and_beside_random_weights():
+    sharp = sites(NOISY, SHARP)
+    silenced = sharp | {(f"2.{p}", "input"): 1 - SHARP[:1] for p in PLACES}
+    assert of_language([sharp, sharp]) == {
+        "SNR, fine-tuned": HOLDS, "SNR, as published": NOT, "input silenced": HOLDS, "heads": HOLDS,
+    }  # fmt: skip
+    assert of_language([sharp, FLAT])["SNR, fine-tuned"] == NOT
+    assert of_language([sharp, sites(NOISY, SHARP, ff=(SHARP, NOISY))])["SNR, fine-tuned"] == (
+        f"{PART} at `mha`, `ff_hidden`"
+    )
+    assert of_language([sharp], untrained=sharp)["SNR, fine-tuned"] == NOT
+    assert of_language([sharp], untrained=MILD)["SNR, fine-tuned"] == HOLDS
+    assert of_language([sites(indifferent(2), indifferent(10))])["SNR, fine-tuned"] == NOT  # as with shuffled labels
+    assert of_language([sharp, silenced])["input silenced"] == NOT
+    assert of_language([FLAT], published=sharp)["SNR, as published"] == HOLDS
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"p": 0.01}, {"shuffled_z": 9.0}, {"untrained_z": 9.0}, {"damage_low": 0.0}, {"z": np.nan, "p": np.nan}],
+)
+def test_of_language_the_heads_are_judged_beside_every_control(changed):
+    assert of_language([FLAT])["heads"] == HOLDS
+    assert of_language([FLAT], **changed)["heads"] == NOT
+
+
+def test_of_language_what_lacks_its_networks_is_not_measured():
+    sharp = sites(NOISY, SHARP)
+    assert claims.language({}).verdict == UNMEASURED
+    assert of_language([], published=sharp) == {
+        "SNR, fine-tuned": UNMEASURED, "SNR, as published": HOLDS, "input silenced": UNMEASURED,
+        "heads": UNMEASURED,
+    }  # fmt: skip
+    alone = of_language([sharp], untrained=None, published=None)
+    assert alone["SNR, fine-tuned"] == alone["SNR, as published"] == UNMEASURED and alone["heads"] == HOLDS
+
+
+def test_of_language_every_control_is_named_beside_the_number():
+    networks = {
+        name: [OnSentences(name, sites(NOISY, SHARP), seed) for seed in (0, 1)]
+        for name in ("as published", "fine-tuned", "random weights")
+    }
+    finding = claims.language(networks)
+    assert finding.verdict == PART  # of the network as published no more than of that at random weights
+    text = finding.evidence.to_csv()
+    for control in ("shuffled labels", "random weights", "input silenced", "random heads", "probe on shuffled labels",
+                    "untrained", "removal", "mean of 2 seeds"):  # fmt: skip
+        assert control in text
+    assert text.count("random weights: 4.75 to 19.00") == 6

@@ -14,15 +14,17 @@ from IPython.display import HTML
 from lib import charts, snp
 from lib.explorers.page import script
 from lib.measure import SILENCING
+from lib.sites import at
 
 
-def node_page(run) -> HTML:
+def node_page(run, *places: str) -> HTML:
     """Every node of every site of a run, with a threshold of the reader's choice; works without a kernel.
 
-    Class means and weights travel as 16-bit integers, each node with its own scale: 4 bytes a node and label.
+    Class means and weights travel as 16-bit integers, each node with its own scale: 4 bytes a node and label. Some
+    `places` can be named where all are too much for a page.
     """
     sites = {}
-    for site in run.sites:
+    for site in at(run.sites, *places) if places else run.sites:
         sites[site] = [_packed(run.class_means(site)), _packed(run.weight(site))]
     content = {"labels": charts.base.named(run.label_names), "sites": sites, "threshold": snp.THRESHOLD}
     return script("node", run.name, "modusNodeExplorer", content)

@@ -61,12 +61,11 @@ def rehearse(name: str) -> bool:
             run.require(stage)
             print(f"  {stage:<8}{run.record['stages'][stage]['seconds']:8.1f} s", file=sys.stderr)
         kept = {name for entry in run.record["stages"].values() for name in entry.get("unpublished", ())}
-        published = (path for path in run.folder.iterdir() if path.name not in kept)
-        largest = max(published, key=lambda path: path.stat().st_size)
-        size = largest.stat().st_size
-        fits = size <= files.LARGEST_FILE
-        print(f"run {name}: rehearsed; largest file {largest.name}, {size / 1e6:.1f} MB", file=sys.stderr)
-        return fits
+        sizes = {path.name: path.stat().st_size for path in run.folder.iterdir() if path.name not in kept}
+        largest = max(sizes, key=sizes.__getitem__)
+        told = f"{sizes[largest] / 1e6:.1f} MB of {sum(sizes.values()) / 1e6:.1f} MB to be published"
+        print(f"run {name}: rehearsed; largest file {largest}, {told}", file=sys.stderr)
+        return sizes[largest] <= files.LARGEST_FILE
 
 
 def main() -> int:

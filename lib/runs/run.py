@@ -88,6 +88,19 @@ def published(name: str) -> "Run | None":
     return run if all(run.has(stage) for stage in REQUIRED) else None
 
 
+def measured_on(data: str, stage: str = "fields") -> list["Run"]:
+    """All runs on a data set with a result of this stage, from the folder of results or else as published.
+
+    Never computes: for what shows several runs together, whichever are there.
+    """
+    found: dict[str, Run] = {}
+    for folder in (results_folder(), PUBLISHED):
+        for run in readable(folder):
+            if run.name not in found and run.definition.data == data and run.has(stage):
+                found[run.name] = run
+    return [found[name] for name in sorted(found)]
+
+
 class Run(Results):
     """A definition, the results in a folder and the record of them; see `load` and `make`."""
 

@@ -110,7 +110,7 @@ def train_probes(job: Job) -> Made:
         results.network(), results.sites, job.images("train"), d.probes, d.seed, checkpoint, job.deadline, job.inputs
     )
     written = [*results.write_probes(trained), *results.write_tables(probe_training=curve)]
-    return Made(written, {"probe_sites": len(trained)})
+    return Made(written, {"probe_sites": len(trained)}, unpublished=results.rest(written))
 
 
 def measure_fields(job: Job) -> Made:
@@ -125,7 +125,8 @@ def measure_fields(job: Job) -> Made:
         for site, row in rows.items():
             row[f"{split}_accuracy"] = found["readout"].accuracy(site)
     written = [*results.write_fields(measured), *results.write_tables(probes=list(rows.values()))]
-    return Made(written, {"best_probe_test_accuracy": max(r["test_accuracy"] for r in rows.values())})
+    found = {"best_probe_test_accuracy": max(r["test_accuracy"] for r in rows.values())}
+    return Made(written, found, unpublished=results.rest(written))
 
 
 def study_heads(job: Job) -> Made:
