@@ -43,11 +43,16 @@ TABLES = {  # name of a table -> the stage that makes it
     "andc_cost": "andc",
     "andc_latency": "andc",
     "scratch": "scratch",
+    "controls": "controls",
+    "rates": "rates",
+    "retraining": "retraining",
+    "retraining_labels": "retraining",
+    "retraining_cost": "retraining",
     "augmentation": "augmentation",
     "trials": "trials",
     "cnn": "cnn",
 }
-WITH_EMPTY_TEXT = ("andc", "scratch")  # tables in which an empty field is an empty text
+WITH_EMPTY_TEXT = ("andc", "scratch", "controls")  # tables in which an empty field is an empty text
 
 
 class Results(Measures):
