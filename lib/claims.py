@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from lib import snp
-from lib.experiments import filters, pruning_tables, sharpening
+from lib.experiments import filters, heads_tables, pruning_verdict, sharpening
 from lib.experiments import language as networks_of_language
 from lib.sites import at
 from lib.system.errors import unknown
@@ -41,12 +41,15 @@ def claims(run) -> list[Finding]:
        sharpens if in every seed its excess over the SNR with shuffled output labels grows from the first encoder to the
        last, and by more than in the untrained network. Holds if it sharpens in all these cases, does not hold if at the
        book's threshold it sharpens in none, else holds in part;
-    4. holds if at the book's threshold, both feed-forward layers of all encoders pruned and shortly retrained, ANDC
-       loses no more against the unpruned network after the same retraining than two standard errors of a difference;
-       separately, whether it is better than its permuted control by as much;
-    5. holds if at the last encoder the heads' polarisation exceeds that of random heads (p < 0.01) by more standard
-       deviations than with a probe trained on shuffled labels, and removing a head harms the labels its nodes
-       recognise (the 95 % interval of the rank correlation lies above zero);
+    4. judged at the longest retraining that was measured (else after the short one of stage andc, and this is said),
+       both feed-forward layers of all encoders pruned, at the thresholds of the recipe of retraining that were
+       measured: holds if at each of them ANDC loses no more against the unpruned network, equally retrained, than two
+       standard errors over seeds, in part if at some; separately, its difference to each control, named with its
+       number. With one seed the standard error is that of two accuracies on so many images;
+    5. judged at the last encoder by every control that was measured, each of which speaks for the claim only if it does
+       in every seed; `lib.experiments.heads_tables.controls` has their rules. Holds if all speak for it; does not hold
+       if random heads, the untrained network or a probe on shuffled labels explains the polarisation; in part
+       otherwise. Those that speak against it are named;
     6. holds at a read-out, pooled or flattened, if in a CNN trained on the same images the SNR's excess over the SNR
        with shuffled output labels grows from first to last block, and by more than in the untrained CNN; in part if at
        one of the two. What the transformer does is claim 3.
@@ -129,43 +132,50 @@ def _sharpening(run) -> Finding:
 
 
 def _pruning(run) -> Finding:
-    found = pruning_tables.verdict(pruning_tables.of_seeds(run.seeds("andc")), "retrained", snp.THRESHOLD)
-    accuracies = {
-        "unpruned": found.dense,
-        "ANDC": found.andc,
-        "permuted control": found.control,
-        "by magnitude": found.magnitude,
-    }
+    stage = "retraining" if run.has("retraining") else "andc"
+    found = pruning_verdict.judge(run.seeds(stage), run.definition.retraining.thresholds)
+    harmless = pd.Series([d.sign >= 0 for d in found.against("dense")], [f"{t:g}" for t in found.thresholds])
+    dense = _listed(f"{d.accuracy:.1%} to {d.andc:.1%} ({d.kept:.0%} kept)" for d in found.against("dense"))
+    gained = _listed(f"{pruning_verdict.NAMES[other]} {found.points(other)}" for other in found.controls)
+    evidence = [
+        {
+            "threshold": f"{d.threshold:g}",
+            "kept (%)": 100 * d.kept,
+            "compared with": pruning_verdict.NAMES[d.other],
+            "its accuracy (%)": 100 * d.accuracy,
+            "ANDC (%)": 100 * d.andc,
+            "difference (points)": 100 * d.mean,
+            "beyond two standard errors": bool(d.sign),
+        }
+        for d in found.differences
+    ]
     return Finding(
         "ANDC pruning does not affect the accuracy",
         "05-pruning",
-        NOT if found.costs else HOLDS,
-        "",
-        f"With {found.kept:.0%} of the feed-forward weights kept and retrained, accuracy is {found.andc:.1%}; unpruned"
-        f" {found.dense:.1%}; against its control {found.against('control')}.",
-        pd.DataFrame({"network": accuracies.keys(), "accuracy": accuracies.values()}),
-        "{:.1%}",
+        *_where(harmless, "threshold {}"),
+        f"With both feed-forward layers of all encoders pruned, {found.retraining} ({found.seeds}"
+        f" seed{'s' * (found.seeds > 1)}), accuracy goes from {dense}. Against controls with as many weights, in"
+        f" points: {gained}; in brackets what lies within two standard errors.",
+        pd.DataFrame(evidence),
+        "{:.1f}",
     )
 
 
 def _experts(run) -> Finding:
-    last = run.table("heads_encoders").iloc[-1]
-    columns = ["observed", "null_mean", "z", "p", "shuffled_z", "damage_rho", "damage_low", "damage_high"]
+    runs = run.seeds("heads")
+    found, last = heads_tables.controls(runs), pd.DataFrame([heads_tables.last(each) for each in runs])
+    against = [control.name for control in found if not control.speaks]
+    verdict = NOT if set(against) & set(heads_tables.SYMMETRY) else PART if against else HOLDS
+    beside = last[["observed", "null_mean"]].mean()
     return Finding(
         "the heads' symmetry breaks: each becomes the expert for some labels",
         "06-heads",
-        HOLDS if _broken(last) else NOT,
-        "",
-        f"At the last encoder polarisation is {last['observed']:.2f}, of random heads {last['null_mean']:.2f}; how many"
-        f" of a head's nodes recognise a label goes with what the label loses without it (rank correlation"
-        f" {last['damage_rho']:.2f}).",
-        last[columns].to_frame().T,
+        verdict,
+        f"against it: {', '.join(against)}" if against else "",
+        f"At the last encoder polarisation is {beside['observed']:.2f}, of random heads {beside['null_mean']:.2f};"
+        f" {len(found) - len(against)} of {len(found)} controls speak for the claim.",
+        pd.DataFrame({"control": c.name, "found": c.found, "speaks for the claim": c.speaks} for c in found),
     )
-
-
-def _broken(last) -> bool:
-    """The rule of claim 5, for the last encoder's row of the table "heads_encoders"."""
-    return bool(last["p"] < 0.01 and not last["z"] <= last["shuffled_z"] and last["damage_low"] > 0)
 
 
 def _mechanism(run) -> Finding:
@@ -191,14 +201,15 @@ def _mechanism(run) -> Finding:
 def language(networks: Mapping[str, Sequence]) -> Finding:
     """The finding on a sentence encoder; `networks` as `lib.experiments.language.by_kind` gives them.
 
-    It is judged by what claims 3 and 5 ask, and by one control more, the same network at random weights:
+    It is judged as claims 3 and 5 are, with the same network at random weights as one control more:
 
     - the SNR of the network fine-tuned on the labels: holds at a place if in every seed its excess over the SNR with
       shuffled output labels grows from first to last encoder, and by more than at random weights;
     - separately, the same of the network as published, of which the read-out alone was trained;
     - separately, if the fine-tuned network's SNR grows in every seed when the other nodes' input is silenced;
-    - its heads: holds if in every seed the rule of claim 5 does, and polarisation at the last encoder exceeds that of
-      random heads by more standard deviations than in the untrained network.
+    - its heads: holds if in every seed polarisation at the last encoder exceeds that of random heads (p < 0.01) by more
+      standard deviations than with a probe on shuffled labels and than in the untrained network, and removing a head
+      harms the labels its nodes recognise (the 95 % interval of the rank correlation lies above zero).
 
     Holds if all of these do, does not hold if none does, else in part. What lacks a network is not measured.
     """
@@ -217,12 +228,11 @@ def language(networks: Mapping[str, Sequence]) -> Finding:
         text = (f"`{place}` {row['first']:.2f} to {row['last']:.2f}" for place, row in mean.iterrows())
         told["fine-tuned, input silenced"] = "; ".join(text)
     grows = [p for p in SHARPENED if all(each.loc[p, "last"] > each.loc[p, "first"] for each in silenced)]
-    parts["input silenced"] = _judged(grows if silenced else None)
+    parts |= {"input silenced": _judged(grows if silenced else None), "heads": (UNMEASURED, "")}
     last = pd.DataFrame([run.table("heads_encoders").iloc[-1] for run in tuned if run.has("heads")])
     if len(last):
         told["heads of the last encoder"] = _heads(last)
-        beyond = last.apply(lambda row: _broken(row) and not row["z"] <= row["untrained_z"], axis=1)
-    parts["heads"] = (HOLDS if beyond.all() else NOT, "") if len(last) else (UNMEASURED, "")
+        parts["heads"] = (HOLDS if last.apply(_broken, axis=1).all() else NOT, "")
     verdicts = {verdict for verdict, _ in parts.values()} - {UNMEASURED}
     return Finding(
         "the same mechanism in a language model",
@@ -232,6 +242,12 @@ def language(networks: Mapping[str, Sequence]) -> Finding:
         _of_language(growth),
         pd.DataFrame({"measured": told.keys(), "found, with its controls": told.values()}),
     )
+
+
+def _broken(last: pd.Series) -> bool:
+    """The rule on heads, for the last encoder's row of the table "heads_encoders"."""
+    beyond = not last["z"] <= last["shuffled_z"] and not last["z"] <= last["untrained_z"]
+    return bool(last["p"] < 0.01 and beyond and last["damage_low"] > 0)
 
 
 def _of_language(growth: pd.DataFrame) -> str:

@@ -110,6 +110,42 @@ def _dealt(recognised: np.ndarray, heads: Heads, permutations: int, seed: int) -
     return member @ recognised.astype(np.float32)
 
 
+def excess(observed: np.ndarray | float, null_mean: np.ndarray | float) -> np.ndarray | float:
+    """Polarisation beyond that of random heads, (P - P_null) / (1 - P_null): 0 as by chance, 1 where one head has all.
+
+    With fewer nodes chance gives more polarisation, so that bare values of heads of different sizes do not compare.
+    """
+    return (observed - null_mean) / (1 - null_mean)
+
+
+def rotation_test(
+    class_means: np.ndarray,
+    weight: np.ndarray,
+    heads: Heads,
+    threshold: float = snp.THRESHOLD,
+    rotations: int = 100,
+    permutations: int = 100,
+    seed: int = 0,
+) -> PermutationTest:
+    """Do single nodes break the symmetry, or only the subspaces of the heads? `excess` against that of rotated nodes.
+
+    class_means, weight: (K, nodes). A rotation inside the heads leaves the fields of all heads as they are and turns
+    every node into a mixture. It changes how many nodes recognise a label, so each is compared with random heads of its
+    own. Large values speak for the nodes. ValueError as of `permutation_test`.
+    """
+    generator = np.random.default_rng(seed)
+
+    def measured(pair: tuple[np.ndarray, np.ndarray]) -> float:
+        if not snp.recognised(snp.Nodes(*pair), threshold).any():
+            return np.nan
+        found = permutation_test(snp.Nodes(*pair), heads, threshold, permutations, seed)
+        return float(excess(found.observed, found.null_mean))
+
+    own = permutation_test(snp.Nodes(class_means, weight), heads, threshold, permutations, seed)
+    null = [measured(rotated(class_means, weight, heads, generator)) for _ in range(rotations)]
+    return against(float(excess(own.observed, own.null_mean)), np.array(null))
+
+
 def against(observed: float, null: np.ndarray) -> PermutationTest:
     """An observed statistic against its values under the null hypothesis; large values speak against it.
 
@@ -124,14 +160,6 @@ def against(observed: float, null: np.ndarray) -> PermutationTest:
     if not np.isfinite([observed, *null]).all():
         std = z = p = np.nan
     return PermutationTest(float(observed), float(null.mean()), float(std), float(z), float(p))
-
-
-def excess(observed: np.ndarray | float, null_mean: np.ndarray | float) -> np.ndarray | float:
-    """Polarisation beyond that of random heads, (P - P_null) / (1 - P_null): 0 as by chance, 1 where one head has all.
-
-    With fewer nodes chance gives more polarisation, so that bare values of heads of different sizes do not compare.
-    """
-    return (observed - null_mean) / (1 - null_mean)
 
 
 def rotated(
@@ -251,6 +279,17 @@ def heads_in_groups(
     of_known = np.unique(np.asarray(groups)[known], return_inverse=True)[1]
     values = np.array([same_partition(owner, of_known) for owner in counts.argmax(1)])
     return against(values[0], values[1:])
+
+
+def together(owner: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """Of the pairs of labels of one group, the share whose labels have the same owner; and of all pairs, by chance.
+
+    owner, groups: (K,) int. NaN where no group has two labels.
+    """
+    pairs = np.triu(np.ones((len(owner), len(owner)), bool), 1)
+    same = owner[:, None] == owner
+    kin = pairs & (groups[:, None] == groups)
+    return float(same[kin].mean()) if kin.any() else np.nan, float(same[pairs].mean())
 
 
 def growing_groups(

@@ -10,7 +10,7 @@ from lib import measure, snp
 from lib.data import ImageSet
 from lib.probes import Probe
 from lib.recipes import ProbeRecipe
-from lib.sites import parse
+from lib.sites import at, parse
 from lib.system.errors import unknown
 from lib.training.probes import train_probes
 
@@ -37,6 +37,25 @@ class Measures:
             {"site": site, **parse(site)._asdict(), **snp.site_statistics(nodes, threshold)}
             for site, nodes in found.items()
         )
+
+    def sharpening(
+        self, places: Iterable[str], thresholds: Iterable[float], repeats: int = snp.RELABELLINGS
+    ) -> pd.DataFrame:
+        """SNR along the encoders by both conventions of silencing and some thresholds, beside its control.
+
+        One row a place, encoder, silencing and threshold: snr, and control, the SNR with shuffled output labels, mean
+        over `repeats` namings, the same everywhere.
+        """
+        rows = []
+        for site in at(self.sites, *places):
+            for silencing in measure.SILENCING:
+                nodes = self.nodes(site, "test", silencing)
+                for threshold in thresholds:
+                    snr = snp.site_statistics(nodes, threshold)["snr"]
+                    control = snp.relabelled_snr(nodes, threshold, repeats)
+                    about = {"silencing": silencing, "threshold": threshold}
+                    rows.append(parse(site)._asdict() | about | {"snr": snr, "control": control})
+        return pd.DataFrame(rows)
 
     def _check_site(self, site: str):
         if site not in self.sites:

@@ -1,6 +1,7 @@
 """Charts along an axis: the epochs of a training, the encoders of a network, the layers of several, thresholds."""
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from lib.charts.base import COLOURS, NEUTRAL, PLACES, SIGNAL, described, lines, measured_and_control
@@ -69,6 +70,45 @@ def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
         )
     )
     return described(chart, f"{title} against the clipping threshold, one line an encoder")
+
+
+def sharpening(table: pd.DataFrame) -> alt.Chart:
+    """SNR along the encoders at several thresholds, by both conventions of silencing; dashed: labels shuffled.
+
+    table: as of `lib.study.Measures.sharpening`. One row of panels a convention, one column a place.
+    """
+    long = table.melt(["encoder", "place", "silencing", "threshold"], ["snr", "control"], "what", "value").replace(
+        {"what": {"snr": "measured", "control": "labels shuffled"}}
+    )
+    long = long[np.isfinite(long["value"]) & (long["value"] > 0)]
+    kinds = ["measured", "labels shuffled"]
+    chart = (
+        alt.Chart(long, width=150, height=190)
+        .mark_line(point=alt.OverlayMarkDef(size=25))
+        .encode(
+            x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("value:Q", title="signal-to-noise ratio", scale=alt.Scale(type="log")),
+            color=alt.Color("threshold:O", title="threshold", scale=alt.Scale(scheme="viridis")),
+            strokeDash=alt.StrokeDash("what:N", title=None, scale=alt.Scale(domain=kinds, range=[[1, 0], [4, 3]])),
+            tooltip=[
+                "place:N",
+                "silencing:N",
+                "encoder:O",
+                "threshold:O",
+                "what:N",
+                alt.Tooltip("value:Q", format=".2f"),
+            ],
+        )
+        .facet(
+            column=alt.Column("place:N", title=None, sort=list(PLACES)),
+            row=alt.Row("silencing:N", title="what is silenced of the other nodes", sort=["readout", "input"]),
+        )
+    )
+    return described(
+        chart,
+        "Signal-to-noise ratio along the encoders at several thresholds, read-out or input silenced; dashed: labels"
+        " shuffled",
+    )
 
 
 def beside_control(table: pd.DataFrame) -> alt.Chart:

@@ -47,12 +47,17 @@ TABLES = {  # name of a table -> the stage that makes it
     "andc_cost": "andc",
     "andc_latency": "andc",
     "scratch": "scratch",
+    "controls": "controls",
+    "rates": "rates",
+    "retraining": "retraining",
+    "retraining_labels": "retraining",
+    "retraining_cost": "retraining",
     "augmentation": "augmentation",
     "trials": "trials",
     "untrained": "untrained",
     "cnn": "cnn",
 }
-WITH_EMPTY_TEXT = ("andc", "scratch")  # tables in which an empty field is an empty text
+WITH_EMPTY_TEXT = ("andc", "scratch", "controls")  # tables in which an empty field is an empty text
 REST = "_rest"
 PUBLISHED_PLACES = ("mha", "ff_hidden", "ff")  # of large networks: where the book's claims are judged
 

@@ -61,6 +61,22 @@ def readable(folder: Path | None = None) -> list["Run"]:
     return found
 
 
+def families(stage: str, own: "Run | None" = None) -> dict[str, list["Run"]]:
+    """Published runs that have a stage's result, by the name of the first of those that differ in the seed alone.
+
+    own: a run that may lie in another folder; it and its seeds take the place of the published ones.
+    """
+    found: dict[str, list[Run]] = {}
+    for run in readable(PUBLISHED):
+        if run.has(stage):
+            same = (name for name, others in found.items() if others[0].same_but_seed(run))
+            found.setdefault(next(same, run.name), []).append(run)
+    if own is not None and own.has(stage):
+        same = (name for name, others in found.items() if others[0].same_but_seed(own))
+        found[next(same, own.name)] = own.seeds(stage)
+    return found
+
+
 def load(name: str, needed: Iterable[str] | None = None) -> "Run":
     """A run whose stages (all but the optional ones, or only those `needed`) are complete and fresh.
 
