@@ -13,6 +13,7 @@ from lib.system.errors import unknown
 
 HOLDS, PART, NOT, UNMEASURED = "holds", "holds in part", "does not hold here", "not measured"
 SHARPENED = ("mha", "ff_hidden", "ff")  # places at which claim 3 is judged
+MAIN_CONTROLS = ("permuted", "random", "magnitude")  # of claim 4, in its sentence; the evidence has all
 SILENCED = {"readout": "read-out", "input": "input"}
 
 
@@ -136,7 +137,9 @@ def _pruning(run) -> Finding:
     found = pruning_verdict.judge(run.seeds(stage), run.definition.retraining.thresholds)
     harmless = pd.Series([d.sign >= 0 for d in found.against("dense")], [f"{t:g}" for t in found.thresholds])
     dense = _listed(f"{d.accuracy:.1%} to {d.andc:.1%} ({d.kept:.0%} kept)" for d in found.against("dense"))
-    gained = _listed(f"{pruning_verdict.NAMES[other]} {found.points(other)}" for other in found.controls)
+    gained = _listed(
+        f"{pruning_verdict.NAMES[other]} {found.points(other)}" for other in MAIN_CONTROLS if other in found.controls
+    )
     evidence = [
         {
             "threshold": f"{d.threshold:g}",
