@@ -50,7 +50,7 @@ def test_every_chart_is_valid_and_says_what_it_shows():
     ]
     for chart in made:
         content = chart.to_dict()
-        assert content["description"] and content["config"]["background"] == "#ffffff"
+        assert content["description"] and content["config"]["background"] == "transparent"
 
 
 def test_a_matrix_reaches_the_page_as_one_row_a_label():
@@ -143,7 +143,7 @@ def test_as_many_heads_as_a_vit_has_get_a_colour_each():
         colours = scale["encoding"]["color"]["scale"]["range"]
         assert len(set(colours)) == 16
     assert made[2].to_dict()["height"] == 26 * 16
-    assert charts.base.colours(4) == charts.base.COLOURS[:4]
+    assert charts.palette.colours(4) == charts.palette.COLOURS[:4]
 
 
 def test_the_page_gets_class_means_and_weights_of_every_node():

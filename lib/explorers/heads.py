@@ -33,7 +33,7 @@ def head_page(run) -> HTML:
     content = {
         "labels": charts.base.named(run.label_names),
         "superclasses": run.superclasses,
-        "colours": charts.base.colours(int(table["head"].max())),
+        "colours": charts.palette.colours(int(table["head"].max())),
         "encoders": encoders,
         "threshold": snp.THRESHOLD,
     }
