@@ -11,25 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import tiny_config, tiny_images
+from conftest import STRANGE, FewNodes, tiny_config, tiny_images
 from lib import cct, charts, data, explorers, heads, snp
 from lib.probes import Probe
 from lib.runs.definition import Definition
-from lib.study import Measures
-
-
-class FewNodes(Measures):
-    """What an explorer asks a run for, from random numbers: 2 sites, 3 nodes, 6 labels."""
-
-    name = "few"
-    sites = ("1.mha", "1.ff")
-    label_names = tuple("abcdef")
-
-    def class_means(self, site, split="test", silencing="readout"):
-        return np.random.default_rng([self.sites.index(site), silencing == "input"]).normal(size=(6, 3))
-
-    def weight(self, site):
-        return self.class_means(site) + 0.1 * np.random.default_rng(5).normal(size=(6, 3))
 
 
 def test_every_chart_is_valid_and_says_what_it_shows():
@@ -50,16 +35,13 @@ def test_every_chart_is_valid_and_says_what_it_shows():
     ]
     for chart in made:
         content = chart.to_dict()
-        assert content["description"] and content["config"]["background"] == "#ffffff"
+        assert content["description"] and content["config"]["background"] == "transparent"
 
 
 def test_a_matrix_reaches_the_page_as_one_row_a_label():
     chart = charts.nodes.matrix(np.arange(4.0).reshape(2, 2), ["a", "b"], "field").to_dict()
     rows = chart["datasets"][chart["data"]["name"]]
     assert [r["v"] for r in rows] == [[0, 1], [2, 3]] and [r["true"] for r in rows] == ["a", "b"]
-
-
-STRANGE = ["it's", '"', "\\", "<unk>", "<!--<script>", "</script>", "<img src=x onerror=alert()>", "&lt;", "é \u2028"]
 
 
 @pytest.mark.parametrize("labels", [STRANGE, list(np.array(STRANGE)), list(range(9))])
@@ -143,39 +125,7 @@ def test_as_many_heads_as_a_vit_has_get_a_colour_each():
         colours = scale["encoding"]["color"]["scale"]["range"]
         assert len(set(colours)) == 16
     assert made[2].to_dict()["height"] == 26 * 16
-    assert charts.base.colours(4) == charts.base.COLOURS[:4]
-
-
-def test_the_page_gets_class_means_and_weights_of_every_node():
-    run = FewNodes()
-    html = explorers.node_page(run).data
-    start = html.index('{"labels"')
-    content = json.loads(html[start : html.index("})</script>") + 1])
-    assert list(content["sites"]) == list(run.sites)
-    for values, packed in zip((run.class_means("1.ff"), run.weight("1.ff")), content["sites"]["1.ff"], strict=True):
-        np.testing.assert_allclose(
-            explorers.nodes.unpacked(packed), values, rtol=1e-3, atol=1e-4 * np.abs(values).max()
-        )
-
-
-def test_explorers_in_a_page_take_any_label_and_do_not_disturb_each_other(browser):
-    run = FewNodes()
-    run.name, run.label_names = '"a b:ü', STRANGE[3:]
-    other = FewNodes()
-    page, wrong = browser.new_page(), []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("dialog", lambda dialog: wrong.append(dialog.message) or dialog.dismiss())
-    page.goto("data:text/html,")
-    page.set_content("".join(explorers.node_page(r).data for r in (run, run, other)))
-    roots = page.locator(".node-explorer")
-    ids = roots.evaluate_all("all => all.map(root => root.id)")
-    assert ids == ['node-explorer-"a b:ü', 'node-explorer-"a b:ü-2', "node-explorer-few"]
-    drawn = "root => [...root.querySelector('[name=label]').options].map(o => o.textContent)"
-    for i, names in enumerate((run.label_names, run.label_names, other.label_names)):
-        assert roots.nth(i).evaluate(drawn) == ["none", *names]
-        assert roots.nth(i).get_attribute("data-clusters")
-    assert not wrong
-    page.close()
+    assert charts.palette.colours(4) == charts.palette.COLOURS[:4]
 
 
 def test_live_explorers_show_any_label_as_text():

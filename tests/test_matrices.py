@@ -45,7 +45,7 @@ def test_the_fields_of_heads_add_up_to_the_probes():
     assert [row["labels"] for row in found] == [4, 0]  # the second head's node is silent
     fields = Made().nodes("1.mha").fields()
     order = np.argsort(-snp.recognised(fields)[0].astype(int), kind="stable")
-    signs = np.where((pixels(found[0])[..., :3] == matrices._rgba(matrices.FOR)[:3]).all(2), 1, -1)
+    signs = np.where((pixels(found[0])[..., :3] == matrices._rgba(matrices.POSITIVE)[:3]).all(2), 1, -1)
     np.testing.assert_array_equal(signs, np.sign(fields[0][np.ix_(order, order)]))
 
 

@@ -4,7 +4,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.charts.base import COLOURS, NEUTRAL, NOISE, PLACES, SIGNAL, described
+from lib.charts.base import SHARE, described
+from lib.charts.palette import COLOURS, NEUTRAL, NOISE, PLACES, SIGNAL, TEXT, faded
 
 MISSING = "not measured yet"
 
@@ -23,7 +24,7 @@ def side_by_side(table: pd.DataFrame, value: str, title: str, percent: bool = Fa
         color=_by(table, "network"),
         opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.12)),
     )
-    axis = alt.Y(f"{value}:Q", title=title, axis=alt.Axis(format="%" if percent else "~s"))
+    axis = alt.Y(f"{value}:Q", title=title, axis=alt.Axis(format=SHARE if percent else "~s"))
     tooltip = ["network:N", "place:N", "encoder:O", "seeds:Q"]
     tooltip += [alt.Tooltip(f"{c}:Q", format=number) for c in (value, "low", "high", control) if c]
     layers = [
@@ -100,7 +101,7 @@ def removal(table: pd.DataFrame) -> alt.Chart:
     base = alt.Chart(width=130, height=200).encode(x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)))
     numbers = [alt.Tooltip(f"{c}:Q", format=".3f") for c in ("rho", "low", "high", "p")]
     chart = alt.layer(
-        base.mark_rule(color="#444444").encode(y=alt.datum(0)),
+        base.mark_rule(color=TEXT).encode(y=alt.datum(0)),
         base.mark_rule(strokeWidth=3, color=SIGNAL, opacity=0.5).encode(
             y=alt.Y("low:Q", title="rank correlation"), y2="high:Q"
         ),
@@ -127,7 +128,7 @@ def sentence(parts: list[np.ndarray], attention: np.ndarray, words: list[str], l
     cells = [
         {"from": names[i], "to": names[j], "weight": float(attention[i, j])} for i, j in np.ndindex(attention.shape)
     ]
-    colour = alt.Color("weight:Q", scale=alt.Scale(domain=[0, 1], range=["#ffffff", SIGNAL], interpolate="rgb"))
+    colour = alt.Color("weight:Q", scale=alt.Scale(domain=[0, 1], range=[faded(SIGNAL, 0), SIGNAL], interpolate="rgb"))
     size = {"width": {"step": 24}, "height": {"step": 18}}
     seen = (
         alt.Chart(alt.InlineData(cells), title="attention", **size)

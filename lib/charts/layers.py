@@ -4,7 +4,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.charts.base import COLOURS, NEUTRAL, PLACES, SIGNAL, described, lines, measured_and_control
+from lib.charts.base import PANEL, SHARE, described, lines, measured_and_control, told_apart
+from lib.charts.palette import COLOURS, NEUTRAL, NOISE, PLACES, SIGNAL, ordered
 
 
 def training(curve: pd.DataFrame) -> alt.Chart:
@@ -19,7 +20,7 @@ def training(curve: pd.DataFrame) -> alt.Chart:
         y=alt.Y("loss:Q", title="training loss"), tooltip=tooltip
     )
     accuracy = base.mark_line(color=SIGNAL, point=alt.OverlayMarkDef(color=SIGNAL)).encode(
-        y=alt.Y("train_accuracy:Q", title="training accuracy", axis=alt.Axis(format="%")), tooltip=tooltip
+        y=alt.Y("train_accuracy:Q", title="training accuracy", axis=alt.Axis(format=SHARE)), tooltip=tooltip
     )
     return described(loss | accuracy, "Training loss and accuracy of the network by epoch")
 
@@ -30,8 +31,7 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
     Click a place in the legend to bring it out.
     """
     chosen = alt.selection_point(fields=["place"], bind="legend")
-    places = [p for p in PLACES if p in set(table["place"])]
-    colours = alt.Scale(domain=places, range=[PLACES[p] for p in places])
+    places = {place: colour for place, colour in PLACES.items() if place in set(table["place"])}
     number = ".1%" if percent else ".3~f"
     chart = (
         alt.Chart(table[["encoder", "place", value]], width=width)
@@ -39,9 +39,9 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
         .encode(
             x=alt.X("encoder:O", title="encoder", axis=alt.Axis(labelAngle=0)),
             y=alt.Y(
-                f"{value}:Q", title=title, axis=alt.Axis(format="%" if percent else "~s"), scale=alt.Scale(zero=False)
+                f"{value}:Q", title=title, axis=alt.Axis(format=SHARE if percent else "~s"), scale=alt.Scale(zero=False)
             ),
-            color=alt.Color("place:N", title="place", scale=colours),
+            **told_apart("place", places, "place"),
             opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.15)),
             tooltip=["encoder:O", "place:N", alt.Tooltip(f"{value}:Q", format=number, title=title)],
         )
@@ -52,20 +52,22 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
 
 def with_control(table: pd.DataFrame, value: str, title: str, percent: bool = False) -> alt.Chart:
     """A quantity along the encoders beside its control, one panel a place; columns encoder, place, `value`, control."""
-    chart = measured_and_control(table, value, title, "encoder", "place", percent=percent).properties(width=150)
+    chart = measured_and_control(table, value, title, "encoder", "place", percent=percent).properties(width=PANEL)
     chart = chart.facet(alt.Column("place:N", title=None, sort=list(PLACES)))
     return described(chart, f"{title} along the encoders, measured and under the control")
 
 
 def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
     """A quantity against the clipping threshold, one line an encoder; columns threshold, encoder and `value`."""
+    encoders = sorted(table["encoder"].unique())
+    colours = alt.Scale(domain=encoders, range=ordered(len(encoders)))
     chart = (
         alt.Chart(table[["threshold", "encoder", value]], width=240)
         .mark_line(point=True)
         .encode(
             x=alt.X("threshold:Q", title="clipping threshold"),
             y=alt.Y(f"{value}:Q", title=title),
-            color=alt.Color("encoder:O", title="encoder", scale=alt.Scale(scheme="viridis")),
+            color=alt.Color("encoder:O", title="encoder", scale=colours),
             tooltip=["threshold:Q", "encoder:O", alt.Tooltip(f"{value}:Q", format=".3~f")],
         )
     )
@@ -117,7 +119,7 @@ def beside_control(table: pd.DataFrame) -> alt.Chart:
         table, "snr", "signal-to-noise ratio", "layer", "network", "block or encoder", number=".2f"
     )
     chart = (
-        curves.properties(width=150, height=170)
+        curves.properties(width=PANEL, height=170)
         .facet(alt.Facet("network:N", title=None, sort=_order(table)), columns=3)
         .resolve_axis(x="independent")
         .resolve_scale(x="independent")
@@ -128,12 +130,12 @@ def beside_control(table: pd.DataFrame) -> alt.Chart:
 def along_layers(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
     """A quantity along the layers, one line a network; columns network, layer and `value`."""
     chart = (
-        alt.Chart(table[["network", "layer", value]], width=130, height=200)
+        alt.Chart(table[["network", "layer", value]], width=PANEL, height=200)
         .mark_line(point=alt.OverlayMarkDef(size=60))
         .encode(
             x=alt.X("layer:O", title="block", axis=alt.Axis(labelAngle=0)),
             y=alt.Y(f"{value}:Q", title=title),
-            color=_colours(table),
+            **_networks(table),
             tooltip=["network:N", "layer:O", alt.Tooltip(f"{value}:Q", format=".3~f", title=title)],
         )
     )
@@ -147,10 +149,10 @@ def snr_by_accuracy(table: pd.DataFrame) -> alt.Chart:
     """
     chosen = alt.selection_point(fields=["network"], bind="legend")
     base = alt.Chart(table, width=380, height=280).encode(
-        x=alt.X("accuracy:Q", title="test accuracy of the probe", axis=alt.Axis(format="%")),
+        x=alt.X("accuracy:Q", title="test accuracy of the probe", axis=alt.Axis(format=SHARE)),
         y=alt.Y("snr:Q", title="signal-to-noise ratio"),
         order="layer:Q",
-        color=_colours(table, columns=2),
+        **_networks(table, columns=2),
         opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.15)),
         tooltip=["network:N", "layer:O", alt.Tooltip("accuracy:Q", format=".1%"), alt.Tooltip("snr:Q", format=".2f")],
     )
@@ -168,10 +170,10 @@ def trained_and_untrained(table: pd.DataFrame) -> alt.Chart:
     control = table[kind == "CNN"].assign(what="labels shuffled", value=table["control"])
     long = pd.concat([measured, control]).assign(panel=table["run"] + ", " + readout)
     long = long.groupby(["panel", "what", "layer"], sort=False, as_index=False)["value"].mean()
-    colours = {"trained": SIGNAL, "untrained": COLOURS[1], "labels shuffled": NEUTRAL}
+    colours = {"trained": SIGNAL, "untrained": NOISE, "labels shuffled": NEUTRAL}
     chart = lines(long, colours, "signal-to-noise ratio", "layer", "panel", "block", ".2f")
     panels = list(dict.fromkeys(long["panel"]))
-    chart = chart.properties(width=150, height=150)
+    chart = chart.properties(width=PANEL, height=150)
     chart = chart.facet(alt.Facet("panel:N", title=None, sort=panels), columns=2).resolve_axis(x="independent")
     return described(chart, "Signal-to-noise ratio along the blocks of CNNs, trained and untrained, by run")
 
@@ -180,10 +182,8 @@ def _order(table: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(table["network"]))
 
 
-def _colours(table: pd.DataFrame, columns: int = 1) -> alt.Color:
-    names = _order(table)
-    scale = alt.Scale(domain=names, range=COLOURS[: len(names)])
-    return alt.Color("network:N", title=None, scale=scale, legend=alt.Legend(columns=columns, labelLimit=220))
+def _networks(table: pd.DataFrame, columns: int = 1) -> dict:
+    return told_apart("network", dict(zip(_order(table), COLOURS, strict=False)), columns=columns, labelLimit=220)
 
 
 def by_size(table: pd.DataFrame) -> alt.Chart:
@@ -195,7 +195,7 @@ def by_size(table: pd.DataFrame) -> alt.Chart:
     long["what"] = long["what"].replace({"value": "measured"})
     runs = list(table.sort_values("parameters")["run"].unique())
     scale = alt.Scale(domain=["measured", "control"], range=[SIGNAL, NEUTRAL])
-    base = alt.Chart(width=170, height=130).encode(
+    base = alt.Chart(width=PANEL, height=130).encode(
         x=alt.X("run:N", title=None, sort=runs, axis=alt.Axis(labelAngle=-20)),
         y=alt.Y("y:Q", title=None),
         color=alt.Color("what:N", title=None, scale=scale),

@@ -10,12 +10,12 @@ import pandas as pd
 from PIL import Image, ImageColor
 
 from lib import heads, snp
-from lib.charts.base import NOISE, SIGNAL, described
+from lib.charts.base import described
+from lib.charts.palette import NEGATIVE, NOISE, POSITIVE, SIGNAL, TEXT
 from lib.sites import at, parse
 from lib.study import Measures
 
 SIZE = 104  # pixels of a picture
-FOR, AGAINST = "#027552", "#c779ba"  # what a field says for and against an output
 
 
 def median_nodes(measures: Measures, place: str, threshold: float = snp.THRESHOLD, seed: int = 0) -> alt.Chart:
@@ -81,7 +81,7 @@ def head_fields(measures: Measures, encoder: int, H: int) -> alt.Chart:
 def _grid(rows: list[dict], across: str, down: str, told: Iterable[str], text: str, size: int = SIZE) -> alt.Chart:
     table = pd.DataFrame(rows)
     chart = (
-        alt.Chart(table, width=size, height=size, view=alt.ViewBackground(stroke="currentColor", strokeOpacity=0.4))
+        alt.Chart(table, width=size, height=size, view=alt.ViewBackground(stroke=TEXT, strokeOpacity=0.4))
         .mark_image(width=size, height=size, aspect=False)
         .encode(
             url="url:N",
@@ -104,7 +104,7 @@ def _clusters(clipped: np.ndarray, index: np.ndarray) -> str:
 
 def _signed(values: np.ndarray) -> str:
     """Values from -1 to 1 in two hues, the stronger the larger."""
-    shades = np.where((values > 0)[..., None], _rgba(FOR), _rgba(AGAINST)).astype(float)
+    shades = np.where((values > 0)[..., None], _rgba(POSITIVE), _rgba(NEGATIVE)).astype(float)
     shades[..., 3] *= np.sqrt(abs(values))
     return _png(shades)
 

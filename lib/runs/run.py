@@ -217,6 +217,11 @@ class Run(Results):
         parallel.wait()
         results.drop_unfinished()
 
+    @property
+    def published(self) -> bool:
+        """Whether these are the results that come with the checkout; more of them then lies beside the book's pages."""
+        return self.folder.parent == PUBLISHED
+
     # ---- what the record says
 
     @property
