@@ -160,7 +160,7 @@ def language(networks: Mapping[str, Sequence]) -> dict[str, str]:
     growth = networks_of_language.growth(networks_of_language.along(networks, ends=True))
     tuned, told, verdicts = networks.get("fine-tuned", ()), [], {}
     for name in ("fine-tuned", "as published"):
-        verdicts[f"SNR, {name}"] = _judged(_sharper(growth, name))
+        verdicts[f"SNR, {name}"] = _judged(networks_of_language.sharper(growth, name))
         if len(part := growth[growth["network"] == name]):
             told.append(f"{name}, SNR, first to last encoder: {_snr_beside_controls(part, growth)}")
     alone = {p: [[_snr(run, s, "input") for s in _ends(run, p)] for run in tuned] for p in SHARPENED if tuned}
@@ -178,13 +178,6 @@ def language(networks: Mapping[str, Sequence]) -> dict[str, str]:
     if not told:
         return _row(claim, chapter, "no run on sentences has a result", "not measured")
     return _row(claim, chapter, ". ".join(told), "; ".join(f"{name}: {found}" for name, found in verdicts.items()))
-
-
-def _sharper(growth: pd.DataFrame, name: str) -> list[str] | None:
-    """Places at which what recognition adds grows in every seed, and by more than at random weights; None: unknown."""
-    change = {n: growth[growth["network"] == n].groupby("place")["change"] for n in (name, "random weights")}
-    least, chance = change[name].min(), change["random weights"].max().clip(lower=0)
-    return [p for p in SHARPENED if least[p] > chance[p]] if len(least) and len(chance) else None
 
 
 def _judged(places: list[str] | None) -> str:
