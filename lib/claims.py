@@ -219,7 +219,7 @@ def language(networks: Mapping[str, Sequence]) -> Finding:
     growth = networks_of_language.growth(networks_of_language.along(networks, ends=True))
     tuned, told, parts = networks.get("fine-tuned", ()), {}, {}
     for name in ("fine-tuned", "as published"):
-        parts[f"SNR, {name}"] = _judged(_sharper(growth, name))
+        parts[f"SNR, {name}"] = _judged(networks_of_language.sharper(growth, name))
         if len(part := growth[growth["network"] == name]):
             told[f"{name}, SNR, first to last encoder"] = _snr_beside_controls(part, growth)
     silenced = [
@@ -264,13 +264,6 @@ def _of_language(growth: pd.DataFrame) -> str:
 
 def _at_ends(run) -> list[str]:
     return [site for place in SHARPENED for site in (at(run.sites, place)[0], at(run.sites, place)[-1])]
-
-
-def _sharper(growth: pd.DataFrame, name: str) -> list[str] | None:
-    """Places at which what recognition adds grows in every seed, and by more than at random weights; None: unknown."""
-    change = {n: growth[growth["network"] == n].groupby("place")["change"] for n in (name, "random weights")}
-    least, chance = change[name].min(), change["random weights"].max().clip(lower=0)
-    return [p for p in SHARPENED if least[p] > chance[p]] if len(least) and len(chance) else None
 
 
 def _judged(places: list[str] | None) -> tuple[str, str]:

@@ -84,6 +84,16 @@ def growth(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def sharper(growth: pd.DataFrame, name: str) -> list[str] | None:
+    """Places at which what recognition adds to a network's SNR grows in every seed, and by more than at random weights.
+
+    None where the network, or that at random weights, has not been measured.
+    """
+    change = {n: growth[growth["network"] == n].groupby("place")["change"] for n in (name, "random weights")}
+    least, chance = change[name].min(), change["random weights"].max().clip(lower=0)
+    return [p for p in PLACES if least[p] > chance[p]] if len(least) and len(chance) else None
+
+
 def over_seeds(table: pd.DataFrame, value: str, *also: str) -> pd.DataFrame:
     """A column of a table over seeds: mean, `low` and `high`, the smallest and largest; of others, `also`, the mean."""
     keys = [c for c in ("network", "what", "place", "encoder") if c in table]
@@ -149,10 +159,11 @@ def polarisation(networks: Networks) -> pd.DataFrame:
             for prefix in AFTER:
                 chance = row[f"{prefix}null_mean"]
                 found = {"beyond": heads.excess(row[f"{prefix}observed"], chance), "chance": chance}
-                found |= {"error": 2 * row[f"{prefix}null_std"] / (1 - chance), "z": row[f"{prefix}z"]}
+                found |= {"error": 2 * row[f"{prefix}null_std"] / (1 - chance)}
+                found |= {name: row[f"{prefix}{name}"] for name in ("z", "p")}
                 what = {"what": prefix.rstrip("_") or "network", "encoder": int(row["encoder"])}
                 rows.append(about | what | found | {"polarisation": row[f"{prefix}observed"]})
-    columns = ["network", "seed", "what", "encoder", "polarisation", "chance", "beyond", "error", "z"]
+    columns = ["network", "seed", "what", "encoder", "polarisation", "chance", "beyond", "error", "z", "p"]
     return pd.DataFrame(rows, columns=columns).dropna(subset="beyond")
 
 
@@ -189,18 +200,6 @@ def pruned(networks: Networks, threshold: float = snp.THRESHOLD) -> pd.DataFrame
                 row = {"network": name, "regime": regime, "method": method, "kept": kept[method]}
                 rows.append(row | {"accuracy": accuracy[method], "difference": difference, "within": bool(within)})
     return pd.DataFrame(rows, columns=["network", "regime", "method", "kept", "accuracy", "difference", "within"])
-
-
-def pruning_sentence(part: pd.DataFrame) -> str:
-    """One network and regime of `pruned` in words: ANDC beside the unpruned network and every control."""
-    rule = part[part["method"] == "andc"].iloc[0]
-    others = [
-        f"{'unpruned' if row.method == 'dense' else row.method} {row.accuracy:.1%} ({100 * row.difference:+.1f} points"
-        f"{', within chance' * row.within})"
-        for row in part.itertuples()
-        if row.method != "andc"
-    ]
-    return f"{rule['kept']:.0%} of the feed-forward weights kept: ANDC {rule['accuracy']:.1%}; {'; '.join(others)}"
 
 
 TEST = [field.name for field in dataclasses.fields(heads.PermutationTest)]
