@@ -9,6 +9,7 @@ train the network and its probes and measure the fields together; then the first
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from lib import runs
@@ -19,18 +20,32 @@ from lib.system.errors import OutOfTime, exit_code, one_line, unknown
 TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
 
 
-def compute(name: str, time_limit: float | None = None, optional: bool = False, compiled: bool = False) -> bool:
-    """Make the stages of a run; whether all are done. ValueError for an unknown run."""
+def compute(
+    name: str,
+    time_limit: float | None = None,
+    optional: bool = False,
+    compiled: bool = False,
+    stages: Sequence[str] = (),
+) -> bool:
+    """Make the stages of a run, or those named and what they build on; whether all are done.
+
+    ValueError for an unknown run or stage.
+    """
+    wanted = list(stages or (runs.STAGES if optional else runs.REQUIRED))
+    for stage in wanted:
+        if stage not in runs.STAGES:
+            raise unknown("stage", stage, runs.STAGES)
+    built_on = set().union(*map(_with_upstream, wanted))
     parallel.begin()
     run = runs.make(name, time_limit, compiled)
     try:
-        for stage in (s for s in runs.REQUIRED if runs.STAGES[s].shared):
+        for stage in (s for s in runs.STAGES if s in built_on and runs.STAGES[s].shared):
             run.require(stage)
         first = not parallel.rank()
         parallel.end()
         if not first:
             return True
-        for stage in runs.STAGES if optional else runs.REQUIRED:
+        for stage in wanted:
             run.require(stage)
     except OutOfTime as stop:
         if not parallel.rank():
@@ -38,6 +53,10 @@ def compute(name: str, time_limit: float | None = None, optional: bool = False, 
         return False
     print(f"run {name}: complete", file=sys.stderr)
     return True
+
+
+def _with_upstream(stage: str) -> set[str]:
+    return {stage}.union(*map(_with_upstream, runs.STAGES[stage].upstream))
 
 
 def rehearse(name: str) -> bool:
@@ -65,6 +84,10 @@ def main() -> int:
     parser.add_argument("--time-limit", type=float, metavar="SECONDS", help="stop with a checkpoint before it is over")
     parser.add_argument("--optional", action="store_true", help="also the stages that cost a training each")
     parser.add_argument(
+        "--stage", action="append", default=[], choices=list(runs.STAGES), metavar="STAGE",
+        help=f"only this stage and what it builds on; may be given again. One of: {', '.join(runs.STAGES)}",
+    )  # fmt: skip
+    parser.add_argument(
         "--compile", action="store_true", help="compile the network before it is trained (pays on GPUs)"
     )
     parser.add_argument("--rehearse", action="store_true", help="all stages in small, on noise, in minutes")
@@ -76,7 +99,7 @@ def main() -> int:
     def command() -> int:
         if options.rehearse:
             return 0 if rehearse(options.run) else 1
-        done = compute(options.run, options.time_limit, options.optional, options.compile)
+        done = compute(options.run, options.time_limit, options.optional, options.compile, options.stage)
         return 0 if done else TRY_AGAIN
 
     return exit_code(command)
