@@ -183,21 +183,21 @@ def whom(mask: np.ndarray, weight: np.ndarray, few: float = 0.1) -> dict[str, fl
     starved    share of the outputs that keep fewer than `few` of their inputs
     unheard    share of the inputs that fewer than `few` of the outputs keep
     uneven     standard deviation of the share that a node keeps, over nodes, mean of outputs and inputs
-    leaning    correlation of that share with the node's mean |w|, likewise: does the mask keep strong nodes? NaN where
-               either does not vary
+    leaning    correlation of that share with the node's mean |w|, likewise, of those that vary: are strong nodes kept?
     magnitude  share of the summed |w| that is kept; `energy`: of the summed squares
     """
     size = np.abs(weight)
     shares, strengths = [mask.mean(axis) for axis in (1, 0)], [size.mean(axis) for axis in (1, 0)]
     leaning = [
-        np.corrcoef(share, strength)[0, 1] if share.std() > 0 and strength.std() > 0 else np.nan
+        np.corrcoef(share, strength)[0, 1]
         for share, strength in zip(shares, strengths, strict=True)
+        if share.std() > 0 and strength.std() > 0
     ]
     return {
         "starved": float((shares[0] < few).mean()),
         "unheard": float((shares[1] < few).mean()),
         "uneven": float(np.mean([share.std() for share in shares])),
-        "leaning": float(np.mean(leaning)),
+        "leaning": float(np.mean(leaning)) if leaning else np.nan,
         "magnitude": float(size[mask].sum() / size.sum()),
         "energy": float((size[mask] ** 2).sum() / (size**2).sum()),
     }

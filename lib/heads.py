@@ -113,9 +113,11 @@ def _dealt(recognised: np.ndarray, heads: Heads, permutations: int, seed: int) -
 def excess(observed: np.ndarray | float, null_mean: np.ndarray | float) -> np.ndarray | float:
     """Polarisation beyond that of random heads, (P - P_null) / (1 - P_null): 0 as by chance, 1 where one head has all.
 
-    With fewer nodes chance gives more polarisation, so that bare values of heads of different sizes do not compare.
+    With fewer nodes chance gives more polarisation, so that bare values of heads of different sizes do not compare. NaN
+    where random heads give 1 too.
     """
-    return (observed - null_mean) / (1 - null_mean)
+    left = np.asarray(1.0 - null_mean)
+    return np.divide(observed - null_mean, left, out=np.full(left.shape, np.nan), where=left > 0)[()]
 
 
 def rotation_test(

@@ -82,6 +82,19 @@ def tiny_config(**changes) -> cct.Config:
     return cct.Config(**small | changes)
 
 
+def shaped_nodes(classes: int, heads: int) -> np.ndarray:
+    """Nodes that break the symmetry where their heads' subspaces do not: class means, and weights alike (2, K, nodes).
+
+    Each recognises one label: in each head four small ones each label of their own, and one large each other label.
+    """
+    columns = []
+    for head in range(heads):
+        for label in range(classes):
+            own = label * heads // classes == head
+            columns += [np.eye(classes)[label]] * 4 if own else [3 * np.eye(classes)[label]]
+    return np.stack([np.array(columns).T] * 2)
+
+
 def tiny_images(n: int = 60, classes: int = 5, split: str = "train", size: int = 8) -> ImageSet:
     """Random images with balanced labels; the label shows in the brightness, so that there is something to learn."""
     random = np.random.default_rng(0 if split == "train" else 1)

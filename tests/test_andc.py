@@ -127,8 +127,8 @@ def test_controls_take_either_the_counts_or_the_partners_away(mask, seed):
 
 def test_levelled_masks_have_the_rules_partners_where_they_fit():
     blocks = np.kron(np.eye(4), np.ones((10, 8))).astype(bool)  # four groups that connect to their own kind only
-    assert (andc.levelled(blocks, np.random.default_rng(0)) & blocks).sum() > 0.9 * blocks.sum()
-    assert (andc.random(blocks, np.random.default_rng(0)) & blocks).sum() < 0.4 * blocks.sum()
+    assert (andc.levelled(blocks, np.random.default_rng(0)) & blocks).sum() > 0.7 * blocks.sum()
+    assert (andc.random(blocks, np.random.default_rng(0)) & blocks).sum() < 0.3 * blocks.sum()
 
 
 def test_whom_a_mask_leaves_with_what():

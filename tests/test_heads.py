@@ -5,8 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from conftest import tiny_config, tiny_images
+from conftest import shaped_nodes, tiny_config, tiny_images
 from lib import cct, heads, measure, snp
 from lib.experiments.heads import damage
 from lib.probes import Probe
@@ -152,6 +154,38 @@ def test_partitions_are_compared_whatever_the_heads_are_called():
     random = np.random.default_rng(0)
     chance = [heads.same_partition(a, random.permutation(a)) for _ in range(200)]
     assert abs(np.mean(chance)) < 0.01
+
+
+def test_partitions_that_agree_are_told_from_those_that_do_not():
+    a, random = np.repeat([0, 1, 2, 3], 25), np.random.default_rng(0)
+    found = heads.partition_test(a, (a + 1) % 4, permutations=200)
+    assert found.observed == pytest.approx(1) and found.p == pytest.approx(1 / 201) and abs(found.null_mean) < 0.02
+    p = [heads.partition_test(a, random.permutation(a), permutations=50, seed=s).p for s in range(40)]
+    assert 0.3 < np.mean(p) < 0.7
+
+
+def test_labels_of_one_group_are_together_by_chance_or_more():
+    owner = np.array([0, 0, 1, 1])
+    assert heads.together(owner, np.array([0, 0, 1, 1])) == (1.0, pytest.approx(1 / 3))
+    assert heads.together(owner, np.array([0, 1, 0, 1]))[0] == 0
+    assert np.isnan(heads.together(owner, np.arange(4))[0])
+
+
+@given(st.floats(0, 0.9), st.floats(0, 1))
+def test_excess_is_zero_by_chance_and_one_where_one_head_has_all(null, observed):
+    assert heads.excess(null, null) == 0 and heads.excess(1.0, null) == pytest.approx(1)
+    assert (heads.excess(observed, null) > 0) == (observed > null)
+
+
+def test_nodes_that_training_shaped_are_told_from_subspaces():
+    found = heads.rotation_test(*shaped_nodes(K, 4), 4, rotations=20, permutations=30)
+    assert found.observed > 0.2 and found.null_mean < 0.1 and found.z > 2 and found.p == pytest.approx(1 / 21)
+    owned = np.eye(K)[:, np.repeat(np.arange(K), 4)]  # a head has its own labels' space, however it is turned
+    turned = heads.rotation_test(owned, owned, 4, rotations=20, permutations=30)
+    assert turned.observed == turned.null_mean == pytest.approx(1) and turned.p == 1
+    random = np.random.default_rng(0)
+    z = [heads.rotation_test(*random.normal(size=(2, K, 48)), 4, rotations=20, permutations=30).z for _ in range(8)]
+    assert abs(np.mean(z)) < 1
 
 
 def test_damage_that_follows_the_experts_correlates_and_any_other_does_not():

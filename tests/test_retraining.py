@@ -16,6 +16,7 @@ from lib.data.augment.plan import Augmentation
 from lib.experiments import masked, retraining
 from lib.experiments.masks import Masks
 from lib.recipes import RetrainingRecipe, ScheduleRecipe, TrainingRecipe
+from lib.runs import compute
 from lib.system.errors import OutOfTime
 from lib.system.files import Journal
 from lib.training import evaluate, loop, resume
@@ -244,3 +245,11 @@ def test_a_run_that_is_stopped_while_it_retrains_goes_on(folder):
     assert not [p for p in folder.iterdir() if p.name.startswith(".retraining")]
     with pytest.raises(OutOfTime, match="before stage rates"):
         runs.make("tiny", time_limit=0).require("rates")
+
+
+def test_one_stage_can_be_asked_for(folder):
+    with pytest.raises(ValueError, match=r"unknown stage 'retrainin' \(did you mean 'retraining'\?\)"):
+        compute.compute("tiny", stages=["retrainin"])
+    assert not compute.compute("tiny", time_limit=0, stages=["rates"])
+    assert compute.compute("tiny", stages=["rates"])
+    assert set(runs.make("tiny").record["stages"]) == {"train", "rates"}

@@ -31,10 +31,11 @@ def compute(
     for stage in stages:
         if stage not in runs.STAGES:
             raise unknown("stage", stage, runs.STAGES)
+    built_on = set().union(*map(_with_upstream, stages))
     parallel.begin()
     run = runs.make(name, time_limit, compiled)
     try:
-        for stage in (s for s in stages if runs.STAGES[s].shared):
+        for stage in (s for s in runs.STAGES if s in built_on and runs.STAGES[s].shared):
             run.require(stage)
         first = not parallel.rank()
         parallel.end()
@@ -48,6 +49,10 @@ def compute(
         return False
     print(f"run {name}: complete" + f" ({', '.join(stages)})" * (stages != list(runs.REQUIRED)), file=sys.stderr)
     return True
+
+
+def _with_upstream(stage: str) -> set[str]:
+    return {stage}.union(*map(_with_upstream, runs.STAGES[stage].upstream))
 
 
 def rehearse(name: str) -> bool:
