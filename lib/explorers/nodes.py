@@ -14,18 +14,17 @@ from IPython.display import HTML
 from lib import charts, snp
 from lib.explorers.page import script
 from lib.measure import SILENCING
-from lib.sites import at
+from lib.sites import at, parse
 
 
-def node_page(run, *places: str) -> HTML:
+def node_page(run, site: str | None = None) -> HTML:
     """Every node of every site of a run, with a threshold of the reader's choice; works without a kernel.
 
-    Class means and weights travel as 16-bit integers, each node with its own scale: 4 bytes a node and label. Some
-    `places` can be named where all are too much for a page.
+    Class means and weights travel as 16-bit integers, each node with its own scale: 4 bytes a node and label. With a
+    `site` those of its place alone come along, for networks that are too much for a page.
     """
-    sites = {}
-    for site in at(run.sites, *places) if places else run.sites:
-        sites[site] = [_packed(run.class_means(site)), _packed(run.weight(site))]
+    shown = at(run.readable_sites, parse(site).place) if site else run.readable_sites
+    sites = {each: [_packed(run.class_means(each)), _packed(run.weight(each))] for each in shown}
     content = {"labels": charts.base.named(run.label_names), "sites": sites, "threshold": snp.THRESHOLD}
     return script("node", run.name, "modusNodeExplorer", content)
 
@@ -52,7 +51,8 @@ class NodeExplorer(widgets.VBox):
 
     def __init__(self, run):
         self.run = run
-        self.site = widgets.Dropdown(options=run.sites, value=run.sites[-2:][0], description="site")
+        sites = run.readable_sites
+        self.site = widgets.Dropdown(options=sites, value=sites[-2:][0], description="site")
         self.node = widgets.BoundedIntText(
             value=0, min=0, max=run.weight(self.site.value).shape[1] - 1, description="node"
         )
