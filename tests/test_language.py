@@ -1,12 +1,13 @@
 """Networks of language side by side: tables of made-up runs, what is said of them, and charts of both."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lib import charts, heads, snp
+from lib import charts, explorers, heads, snp
 from lib.experiments import language, language_findings
 from lib.study import Measures
 
@@ -262,3 +263,10 @@ def test_charts_of_language_are_valid(networks):
         assert content["description"] and charts.language.MISSING not in content["description"]
     rows = made[0].to_dict()
     assert len(rows["datasets"][rows["data"]["name"]]) == 3 * 2 * len(language.PLACES)
+
+
+def test_the_page_holds_the_sites_of_one_place_where_it_is_told_to():
+    run = Made("mine", of_domains())
+    html = explorers.node_page(run, "2.mha").data
+    content = json.loads(html[html.index('{"labels"') : html.index("})</script>") + 1])
+    assert list(content["sites"]) == ["1.mha", "2.mha"] and content["labels"] == list(run.label_names)
