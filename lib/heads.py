@@ -107,7 +107,8 @@ def _dealt(recognised: np.ndarray, heads: Heads, permutations: int, seed: int) -
     random = np.random.default_rng(seed)
     assigned = np.concatenate([head[None], random.permuted(np.tile(head, (permutations, 1)), axis=1)])
     member = (assigned[:, None] == np.unique(head)[:, None]).astype(np.float32)  # (1 + permutations, heads, nodes)
-    return member @ recognised.astype(np.float32)
+    counts = member.reshape(-1, len(head)) @ recognised.astype(np.float32)  # in one product
+    return counts.reshape(*member.shape[:2], -1)
 
 
 def excess(observed: np.ndarray | float, null_mean: np.ndarray | float) -> np.ndarray | float:

@@ -298,11 +298,11 @@ def partners(fields: Fields, threshold: float = THRESHOLD) -> np.ndarray:
 
 
 def participation(nodes: Nodes) -> np.ndarray:
-    """On how many nodes the answer to each label rests: (sum_n c_n)^2 / sum_n c_n^2, (K,).
+    """On how many nodes the answer to each label rests: (sum_n c_n)^2 / sum_n c_n^2, (K,); 0 where the sum is negative.
 
     c_n = V_n[i, i] less the mean of V_n[i, j] over the other outputs j: what node n adds to the lead of the right one.
-    As many as there are nodes where all add alike; 1 where one adds all, or all as much with signs at random; 0 where
-    for and against cancel. NaN where no node says anything. ValueError for fields that are no outer products.
+    As many as there are nodes where all add alike, 1 where one adds all, about 1/2 on average where signs are random.
+    NaN where no node says anything. ValueError for fields that are no outer products.
     """
     K = len(nodes.weight)
     if not nodes.outer or K < 2:
@@ -310,7 +310,7 @@ def participation(nodes: Nodes) -> np.ndarray:
     m, w = nodes.class_means.astype(float), nodes.weight.astype(float)
     lead = m * (w - (w.sum(0) - w) / (K - 1))
     squares = (lead**2).sum(1)
-    return np.divide(lead.sum(1) ** 2, squares, out=np.full(K, np.nan), where=squares > 0)
+    return np.divide(lead.sum(1).clip(min=0) ** 2, squares, out=np.full(K, np.nan), where=squares > 0)
 
 
 def _parts(fields: Fields) -> Iterator[Fields]:

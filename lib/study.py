@@ -20,6 +20,11 @@ class Measures:
 
     sites: list[str]
 
+    @property
+    def readable_sites(self) -> list[str]:
+        """Those of the sites whose nodes can be read: all, where nothing was left out for its size."""
+        return list(self.sites)
+
     def nodes(self, site: str, split: str = "test", silencing: str = "readout") -> snp.Nodes:
         """The nodes of a site; every measure takes them in place of their fields, and needs K times less memory."""
         return snp.Nodes(self.class_means(site, split, silencing), self.weight(site))
@@ -31,8 +36,8 @@ class Measures:
     def statistics(
         self, threshold: float = snp.THRESHOLD, silencing: str = "readout", sites: Iterable[str] | None = None
     ) -> pd.DataFrame:
-        """`snp.site_statistics` of some sites (default: all) on test images, one row each, with encoder and place."""
-        found = {site: self.nodes(site, "test", silencing) for site in sites or self.sites}
+        """`snp.site_statistics` of some sites (default: all readable) on test images, one row each, with its place."""
+        found = {site: self.nodes(site, "test", silencing) for site in sites or self.readable_sites}
         return pd.DataFrame(
             {"site": site, **parse(site)._asdict(), **snp.site_statistics(nodes, threshold)}
             for site, nodes in found.items()

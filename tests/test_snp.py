@@ -273,7 +273,7 @@ def test_an_answer_rests_on_no_more_nodes_than_there_are(pair, factor, random):
     lead = own - (fields.sum(2) - own) / (K - 1)
     squares = (lead**2).sum(0)
     some = squares > 0
-    np.testing.assert_allclose(found[some], lead.sum(0)[some] ** 2 / squares[some], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(found[some], lead.sum(0)[some].clip(min=0) ** 2 / squares[some], rtol=1e-6, atol=1e-6)
 
 
 def test_an_answer_rests_on_the_nodes_that_speak_for_it():
@@ -283,6 +283,9 @@ def test_an_answer_rests_on_the_nodes_that_speak_for_it():
     np.testing.assert_allclose(snp.participation(snp.Nodes(weight, weight)), 1)
     opposed = snp.Nodes(np.tile(weight, 2), np.concatenate([weight, -weight], 1))
     np.testing.assert_allclose(snp.participation(opposed), 0, atol=1e-12)
+    np.testing.assert_allclose(snp.participation(snp.Nodes(weight, -weight)), 0)
+    at_random = snp.participation(snp.Nodes(*np.random.default_rng(0).normal(size=(2, 400, 50))))
+    assert at_random.mean() == pytest.approx(0.5, abs=0.15)
     assert np.isnan(snp.participation(snp.Nodes(np.zeros((4, 2)), weight[:, :2]))).all()
     with pytest.raises(ValueError, match="one weight for each"):
         snp.participation(snp.Nodes(*np.ones((2, 3, 2, 2))))

@@ -30,8 +30,8 @@ def in_short(nodes: pd.DataFrame, clusters: pd.DataFrame, broken: pd.DataFrame) 
     )
     rests = _range(ends, "rests_on", ".0f")
     lines.append(
-        f"**Many nodes**: an answer rests on as many nodes as {rests}; with shuffled labels on"
-        f" {ends['rests_on_control'].mean():.1f}."
+        f"**Many nodes**: the number of nodes that an answer rests on goes {rests}; with shuffled labels it is"
+        f" {ends['rests_on_control'].mean():.1f} on average."
     )
     if len(part := clusters[clusters["network"] == name]):
         last = part[part["encoder"] == part["encoder"].max()].groupby("place", sort=False)
@@ -44,11 +44,22 @@ def in_short(nodes: pd.DataFrame, clusters: pd.DataFrame, broken: pd.DataFrame) 
         last = part[part["encoder"] == part["encoder"].max()].groupby("what")
         beyond, z = last["beyond"].mean(), last["z"].mean()
         lines.append(
-            f"**Heads**: at the last encoder {beyond['network']:.0%} of the way from random heads (z ="
+            f"**Heads**: polarisation at the last encoder is {beyond['network']:.0%} of the way from random heads (z ="
             f" {z['network']:.1f}) to one head a label; untrained {_known(beyond, 'untrained')}, with a probe on"
             f" shuffled labels {_known(beyond, 'shuffled')}."
         )
     return "\n".join(f"- {line}" for line in lines)
+
+
+def measured(networks: language.Networks) -> str:
+    """Which runs there are of each network, with test accuracy, mean over seeds; and which are missing."""
+    told = []
+    for name in ("as published", "fine-tuned", "random weights"):
+        runs = networks.get(name, ())
+        accuracy = [run.results["test_accuracy"] for run in runs]
+        found = f"{', '.join(run.name for run in runs)} (test accuracy {sum(accuracy) / len(runs):.1%})" if runs else ""
+        told.append(f"{name}: {found or 'not measured yet'}")
+    return "; ".join(told)
 
 
 def _known(values: pd.Series, name: str) -> str:
@@ -72,14 +83,18 @@ def _range(ends: pd.DataFrame, column: str, form: str) -> str:
 
 
 def growth(nodes: pd.DataFrame) -> str:
-    """One line a network and place: SNR at both ends, with shuffled labels, and in how many seeds its excess grows."""
-    lines = []
-    for (name, place), part in language.growth(nodes).groupby(["network", "place"], sort=False):
-        first, last, null_first, null_last = (part[c].mean() for c in ("first", "last", "null_first", "null_last"))
-        lines.append(
-            f"- {name}, `{place}`: {first:.2f} to {last:.2f} (shuffled labels: {null_first:.2f} to {null_last:.2f});"
-            f" what recognition adds grows in {(part['change'] > 0).sum()} of {len(part)} seed{'s' * (len(part) > 1)}."
-        )
+    """One line a network: SNR at both ends, with shuffled labels, and in how many seeds its excess over them grows."""
+    lines, table = [], language.growth(nodes)
+    for name, of_network in table.groupby("network", sort=False):
+        told = []
+        for place, part in of_network.groupby("place", sort=False):
+            first, last, null_first, null_last = (part[c].mean() for c in ("first", "last", "null_first", "null_last"))
+            seeds = f"in {(part['change'] > 0).sum()} of {len(part)} seed{'s' * (len(part) > 1)}"
+            told.append(
+                f"`{place}` {first:.2f} to {last:.2f} (shuffled labels: {null_first:.2f} to {null_last:.2f}), the"
+                f" excess growing {seeds}"
+            )
+        lines.append(f"- {name}: {'; '.join(told)}.")
     return "\n".join(lines) or MISSING
 
 
@@ -88,17 +103,22 @@ def domains(clusters: pd.DataFrame, owners: pd.DataFrame) -> str:
     lines = []
     for name, part in clusters.groupby("network", sort=False):
         lines.append(
-            f"- {name}, clusters: beyond domains dealt at random at {(part['p'] < 0.01).sum()} of {len(part)} sites and"
-            f" seeds; {part['observed'].min():.0%} to {part['observed'].max():.0%} of the pairs, by chance"
-            f" {part['null_mean'].mean():.0%}."
+            f"- {name}, clusters: {part['observed'].min():.0%} to {part['observed'].max():.0%} of the pairs are of one"
+            f" domain, by chance {part['null_mean'].mean():.0%}; beyond it (p < 0.01) {_beyond(part, 'sites')}."
         )
-    for (name, what), part in owners.groupby(["network", "what"], sort=False):
-        lines.append(
-            f"- {name}, heads ({what}): beyond chance at {(part['p'] < 0.01).sum()} of {len(part)} encoders and seeds;"
-            f" adjusted Rand index {part['observed'].min():.2f} to {part['observed'].max():.2f}, by chance"
-            f" {part['null_mean'].mean():.2f}."
-        )
+    for name, of_network in owners.groupby("network", sort=False):
+        told = [
+            f"{what}: index {part['observed'].min():.2f} to {part['observed'].max():.2f}, by chance"
+            f" {part['null_mean'].mean():.2f}, beyond it {_beyond(part, 'encoders')}"
+            for what, part in of_network.groupby("what", sort=False)
+        ]
+        lines.append(f"- {name}, heads: {'; '.join(told)}.")
     return "\n".join(lines) or MISSING
+
+
+def _beyond(part: pd.DataFrame, what: str) -> str:
+    seeds = part["seed"].nunique()
+    return f"at {(part['p'] < 0.01).sum()} of {len(part)} {what}{f' of {seeds} seeds' * (seeds > 1)}"
 
 
 def heads(broken: pd.DataFrame, removed: pd.DataFrame) -> str:

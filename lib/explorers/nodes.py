@@ -42,7 +42,7 @@ def node_page(measured, site: str | None = None, node: int = 0) -> HTML:
 
 def content(measured, site: str | None = None, node: int = 0) -> dict:
     """What the page is told of a network, its numbers apart: labels, the nodes of each site, and where it opens."""
-    sites = list(measured.sites)
+    sites = list(measured.readable_sites)
     site = site or sites[-2:][0]
     if site not in sites:
         raise unknown("site", site, sites)
@@ -91,7 +91,8 @@ class NodeExplorer(widgets.VBox):
 
     def __init__(self, run):
         self.run = run
-        self.site = widgets.Dropdown(options=run.sites, value=run.sites[-2:][0], description="site")
+        sites = run.readable_sites
+        self.site = widgets.Dropdown(options=sites, value=sites[-2:][0], description="site")
         self.node = widgets.BoundedIntText(
             value=0, min=0, max=run.weight(self.site.value).shape[1] - 1, description="node"
         )

@@ -23,7 +23,7 @@ def write(folder: Path, runs: Iterable) -> dict[str, list[str]]:
         found = {}
         if run.has("fields"):
             found["nodes"] = nodes.content(run)
-            for site in run.sites:
+            for site in run.readable_sites:
                 _write(folder, f"{run.name}/{site}", nodes.numbers(run, site))
         if run.has("fields") and run.has("heads"):
             found["heads"] = heads.content(run)

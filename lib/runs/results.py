@@ -77,6 +77,12 @@ class Results(Measures):
     def sites(self) -> list[str]:
         return self.definition.network.sites
 
+    @property
+    def readable_sites(self) -> list[str]:
+        """Those of the sites whose nodes are at hand; of a large network that others measured, the published ones."""
+        rest = self.folder / f"fields{REST}.safetensors"
+        return self.sites if files.exists(rest) else self.published_sites()
+
     def build(self) -> Encoders:
         """A new network of the run's configuration, at random weights."""
         return self.definition.network.build()
