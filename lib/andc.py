@@ -155,5 +155,54 @@ def permuted(mask: np.ndarray, generator: np.random.Generator, trades: int = 5) 
     return dealt
 
 
+def dealt(mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """The counts of `permuted`, dealt to other nodes: as uneven as the rule, but not where the rule is."""
+    return permuted(exchanged(mask, generator), generator)
+
+
+def levelled(mask: np.ndarray, generator: np.random.Generator, trades: int = 20) -> np.ndarray:
+    """The counts of `random`, with the rule's partners: as even as chance, and as many of the mask's weights as fit.
+
+    Beside `random`, which the same generator gives and from which it starts, it differs in partners alone. Two rows
+    pool the columns that only one of them has, as in `permuted`, and each takes those that the mask gives to it and not
+    to the other; ties fall by lot. No trade lowers the number of the mask's weights.
+    """
+    found = random(mask, generator)
+    for _ in range(trades * len(found)):
+        i, j = generator.choice(len(found), 2, replace=False)
+        pool = generator.permutation(np.flatnonzero(found[i] ^ found[j]))
+        pool = pool[np.argsort(mask[j, pool].astype(int) - mask[i, pool], kind="stable")]
+        size = int(found[i, pool].sum())
+        found[i, pool], found[j, pool] = np.arange(len(pool)) < size, np.arange(len(pool)) >= size
+    return found
+
+
+def whom(mask: np.ndarray, weight: np.ndarray, few: float = 0.1) -> dict[str, float]:
+    """Whom a mask leaves with what; mask and weight: (outputs, inputs).
+
+    starved    share of the outputs that keep fewer than `few` of their inputs
+    unheard    share of the inputs that fewer than `few` of the outputs keep
+    uneven     standard deviation of the share that a node keeps, over nodes, mean of outputs and inputs
+    leaning    correlation of that share with the node's mean |w|, likewise: does the mask keep strong nodes? NaN where
+               either does not vary
+    magnitude  share of the summed |w| that is kept; `energy`: of the summed squares
+    """
+    size = np.abs(weight)
+    shares, strengths = [mask.mean(axis) for axis in (1, 0)], [size.mean(axis) for axis in (1, 0)]
+    leaning = [
+        np.corrcoef(share, strength)[0, 1] if share.std() > 0 and strength.std() > 0 else np.nan
+        for share, strength in zip(shares, strengths, strict=True)
+    ]
+    return {
+        "starved": float((shares[0] < few).mean()),
+        "unheard": float((shares[1] < few).mean()),
+        "uneven": float(np.mean([share.std() for share in shares])),
+        "leaning": float(np.mean(leaning)),
+        "magnitude": float(size[mask].sum() / size.sum()),
+        "energy": float((size[mask] ** 2).sum() / (size**2).sum()),
+    }
+
+
 DRAWN = {"permuted": permuted, "exchanged": exchanged, "random": random}
+CONTROLS = {"dealt": dealt, "levelled": levelled}  # what tells the choice of partners from that of counts
 SCORED = ("magnitude", "activation", "gradient")  # the weights with the largest scores of `masked.scores`

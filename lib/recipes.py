@@ -1,7 +1,7 @@
 """Recipes: every section of `config.toml` but [network], which is `lib.cct.Config`; checked when they are made."""
 
 import math
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -10,7 +10,8 @@ from lib.data.augment.plan import Augmentation
 from lib.system.checked import Part, Parts, added, checked
 
 Counts = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
-Method = Literal["andc", "permuted", "exchanged", "random", "magnitude", "activation", "gradient"]
+Rule = Literal["andc", "permuted", "exchanged", "random", "dealt", "levelled", "magnitude"]  # that need no images
+Method = Rule | Literal["activation", "gradient"]
 Repeats = Annotated[int, Field(ge=2)]  # of which a deviation is taken
 Stage = Annotated[tuple[PositiveFloat, PositiveInt], Field(strict=False)]
 Stages = Annotated[tuple[Stage, ...], Field(strict=False)]
@@ -20,7 +21,8 @@ Stages = Annotated[tuple[Stage, ...], Field(strict=False)]
 class TrainingRecipe:
     """How a network is trained.
 
-    The learning rate rises along a line, falls along a cosine or a line to `final_lr` and stays there for a while.
+    The learning rate rises along a line, falls along a cosine or a line to `final_lr` and stays there for a while. By
+    the schedule "stable" it stays at `lr` and falls along a line in the last `decay_epochs`.
 
     token_stages: pairs (epochs, factor). The training begins with these epochs, in which the grid of tokens is averaged
     factor x factor before the encoders, and ends with all tokens: `((20, 4), (10, 2))` trains a 16 x 16 grid as 4 x 4,
@@ -37,7 +39,8 @@ class TrainingRecipe:
     weight_decay: NonNegativeFloat = 0.05  # of matrices, kernels and the positional embedding only
     label_smoothing: Part = 0.1
     augmentation: Augmentation = field(default_factory=Augmentation)
-    schedule: Literal["cosine", "linear"] = added("cosine")
+    schedule: Literal["cosine", "linear", "stable"] = added("cosine")
+    decay_epochs: NonNegativeFloat = added(0.0)  # of the schedule "stable"
     optimiser: Literal["adamw", "muon"] = added("adamw")  # muon: for the encoders' matrices; AdamW for the rest
     clip: NonNegativeFloat = added(0.0)  # largest norm of the gradient; 0: any
     average: Part = added(0.0)  # decay of the exponential average of the weights that is evaluated and stored; 0: none
@@ -51,6 +54,16 @@ class TrainingRecipe:
                 "warmup_epochs and cooldown_epochs must fit into epochs, got"
                 f" {self.warmup_epochs:g} + {self.cooldown_epochs:g} and {self.epochs:g}"
             )
+        if self.schedule == "stable":
+            if self.cooldown_epochs:
+                raise ValueError(f"cooldown_epochs must be 0 by the schedule 'stable', got {self.cooldown_epochs:g}")
+            if self.warmup_epochs + self.decay_epochs > self.epochs:
+                raise ValueError(
+                    "warmup_epochs and decay_epochs must fit into epochs, got"
+                    f" {self.warmup_epochs:g} + {self.decay_epochs:g} and {self.epochs:g}"
+                )
+        elif self.decay_epochs:
+            raise ValueError(f"decay_epochs is for the schedule 'stable', got it with {self.schedule!r}")
         if (staged := sum(epochs for epochs, _ in self.token_stages)) > self.epochs:
             raise ValueError(f"the epochs of token_stages must fit into epochs, got {staged:g} and {self.epochs:g}")
 
@@ -68,6 +81,10 @@ class TrainingRecipe:
         """That of the last step."""
         return self.token_factor(2**40 - 1, 2**40)
 
+    def branch(self, steps: int) -> int:
+        """How many steps by the schedule "stable" do not know yet when training ends: the trunk of longer ones."""
+        return steps - round(self.decay_epochs * steps / self.epochs)
+
     def differences(self) -> str:
         """What differs from the default recipe, as text: "epochs=20, lr=0.0015, ..."."""
 
@@ -79,8 +96,38 @@ class TrainingRecipe:
         found |= found.pop("augmentation", {})
         return ", ".join(f"{name}={value}" for name, value in found.items())
 
+    def described(self) -> str:
+        """The recipe in one sentence."""
+        epochs = f"{self.warmup_epochs:g} epoch{'s' * (self.warmup_epochs != 1)}"
+        fall = {"cosine": "a cosine", "linear": "a line"}[self.schedule]
+        optimiser = {"adamw": "AdamW", "muon": "Muon for the encoders' matrices and AdamW for the rest"}[self.optimiser]
+        said = [
+            f"{self.epochs:g} epochs in batches of {self.batch}",
+            f"{optimiser}, at a rate of {self.lr:g} after {epochs} of warm-up, down {fall} to {self.final_lr:g}",
+            f"weight decay {self.weight_decay:g}, label smoothing {self.label_smoothing:g}",
+        ]
+        if self.parts == "readout":
+            said.append("the read-out alone")
+        if self.clip:
+            said.append(f"gradients clipped at a norm of {self.clip:g}")
+        if self.average:
+            said.append(f"weights averaged with a decay of {self.average:g}")
+        if self.precision != "auto":
+            said.append(f"products in {self.precision}")
+        stages = [f"{epochs:g} epochs with the grid of tokens averaged {f} x {f}" for epochs, f in self.token_stages]
+        if rest := self.epochs - sum(epochs for epochs, _ in self.token_stages):
+            said += ["; ".join([*stages, f"the last {rest:g} epochs with all tokens"])] if stages else []
+        else:
+            said.append("; ".join(stages))
+        return ". ".join(text[0].upper() + text[1:] for text in [*said, self.augmentation.described()]) + "."
+
     def lr_at(self, step: int, steps: int) -> float:
         """Learning rate of step 0 ... steps - 1."""
+        if self.schedule == "stable":
+            warmup, branch = round(self.warmup_epochs * steps / self.epochs), self.branch(steps)
+            rising = self.first_lr + (self.lr - self.first_lr) * (step + 1) / max(1, warmup)
+            left = (steps - step) / max(1, steps - branch)
+            return rising if step < warmup else self.final_lr + (self.lr - self.final_lr) * min(1.0, left)
         warmup, cooldown = (part * steps / self.epochs for part in (self.warmup_epochs, self.cooldown_epochs))
         if step < warmup:
             return self.first_lr + (self.lr - self.first_lr) * (step + 1) / warmup
@@ -153,6 +200,9 @@ class PruningRecipe:
     precision: Literal["fp32", "bf16"] = added("fp32")  # in which networks of regime "none" are tested
     latency_batches: Counts = added((1, 256))
     latency_rounds: PositiveInt = added(15)  # of which the median is taken
+    retrained_methods: Annotated[tuple[Method, ...], Field(strict=False)] = added(  # those that cost a training each
+        ("andc", "permuted", "random", "magnitude", "activation", "gradient")
+    )
 
 
 @checked
@@ -161,6 +211,71 @@ class ScratchRecipe:
 
     thresholds: Parts = ()
     methods: Annotated[tuple[Method, ...], Field(strict=False)] = ("andc", "permuted", "magnitude")
+
+
+@checked
+class ScheduleRecipe:
+    """How trained networks are trained further, pruned or not, and which rates are tried for that on the unpruned one.
+
+    The rate rises, stays, and falls along a line in the last part of a length (warm-up, stable, decay). So all lengths
+    have a trunk in common, from which each branches off, and none is paid for twice.
+    """
+
+    rates: Annotated[tuple[PositiveFloat, ...], Field(strict=False, min_length=1)] = (0.03, 0.1, 0.3)  # to be tried
+    trial_epochs: Counts = (1, 4)
+    warmup_epochs: NonNegativeFloat = 0.1
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of a length in which the rate falls
+    token_factor: PositiveInt = 1  # of all but the end of a length, as in the training's token_stages
+    all_tokens: Part = 0.1  # share of a length, its end, that sees all tokens; less than `decay`
+    images: NonNegativeInt = 0  # training images of an epoch, as many of each label; 0: all
+    precision: Literal["training", "bf16", "fp32"] = "training"  # training: the precision in which that was done
+
+    def __post_init__(self):
+        _lengths("trial_epochs", self.trial_epochs)
+        if self.all_tokens >= self.decay:
+            raise ValueError(f"all_tokens must be less than decay, got {self.all_tokens:g} and {self.decay:g}")
+        if self.warmup_epochs > 1 - self.decay:
+            raise ValueError(
+                "warmup_epochs must fit into the shortest length, an epoch, before the rate falls, got"
+                f" {self.warmup_epochs:g} where decay is {self.decay:g}"
+            )
+
+    def of(self, training: TrainingRecipe, epochs: int, rate: float) -> TrainingRecipe:
+        """The recipe of some epochs more for a network that was trained by `training`; rate: in units of its peak."""
+        staged = ((epochs * (1 - self.all_tokens), self.token_factor),) if self.token_factor > 1 else ()
+        return replace(
+            training,
+            epochs=epochs,
+            lr=training.lr * rate,
+            first_lr=0.0,
+            final_lr=0.0,
+            warmup_epochs=self.warmup_epochs,
+            cooldown_epochs=0,
+            schedule="stable",
+            decay_epochs=self.decay * epochs,
+            token_stages=staged,
+            precision=training.precision if self.precision == "training" else self.precision,
+        )
+
+
+@checked
+class RetrainingRecipe:
+    """Which networks are retrained for how long; one rate and schedule (`ScheduleRecipe`) for all of them."""
+
+    thresholds: Parts = (0.3, 0.5)
+    methods: Annotated[tuple[Rule, ...], Field(strict=False)] = ("andc", "permuted", "random", "magnitude")
+    epochs: Counts = (1, 4, 16)  # the lengths; the network as it was pruned is measured too
+    rate: PositiveFloat = 0.1  # in units of the training's peak learning rate; what the stage rates chooses
+    latency_batches: Counts = (1, 64)
+    latency_rounds: PositiveInt = 9
+
+    def __post_init__(self):
+        _lengths("epochs", self.epochs)
+
+
+def _lengths(name: str, epochs: tuple[int, ...]):
+    if not epochs or list(epochs) != sorted(set(epochs)):
+        raise ValueError(f"{name} must name at least one length, each once and the shortest first, got {list(epochs)}")
 
 
 @checked

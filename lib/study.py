@@ -1,6 +1,6 @@
 """Measures of one network: what charts and explorers ask for, from class means and weights wherever they are kept."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -8,8 +8,9 @@ from torch import nn
 
 from lib import measure, snp
 from lib.data import ImageSet
+from lib.probes import Probe
 from lib.recipes import ProbeRecipe
-from lib.sites import parse
+from lib.sites import at, parse
 from lib.system.errors import unknown
 from lib.training.probes import train_probes
 
@@ -37,9 +38,45 @@ class Measures:
             for site, nodes in found.items()
         )
 
+    def sharpening(
+        self, places: Iterable[str], thresholds: Iterable[float], repeats: int = snp.RELABELLINGS
+    ) -> pd.DataFrame:
+        """SNR along the encoders by both conventions of silencing and some thresholds, beside its control.
+
+        One row a place, encoder, silencing and threshold: snr, and control, the SNR with shuffled output labels, mean
+        over `repeats` namings, the same everywhere.
+        """
+        rows = []
+        for site in at(self.sites, *places):
+            for silencing in measure.SILENCING:
+                nodes = self.nodes(site, "test", silencing)
+                for threshold in thresholds:
+                    snr = snp.site_statistics(nodes, threshold)["snr"]
+                    control = snp.relabelled_snr(nodes, threshold, repeats)
+                    about = {"silencing": silencing, "threshold": threshold}
+                    rows.append(parse(site)._asdict() | about | {"snr": snr, "control": control})
+        return pd.DataFrame(rows)
+
     def _check_site(self, site: str):
         if site not in self.sites:
             raise unknown("site", site, self.sites)
+
+
+class Found(Measures):
+    """What a forward pass found of a network's probes, by silencing convention."""
+
+    def __init__(self, probes: Mapping[str, Probe], measured: Mapping[str, measure.Measured]):
+        self.probes, self.measured, self.sites = probes, measured, list(probes)
+
+    def weight(self, site: str) -> np.ndarray:
+        """W of a site's probe, (K, nodes)."""
+        self._check_site(site)
+        return self.probes[site].weight.detach().cpu().numpy()
+
+    def class_means(self, site: str, split: str = "test", silencing: str = "readout") -> np.ndarray:
+        """Mean pooled value of each node over the images of each label, (K, nodes)."""
+        self._check_site(site)
+        return self.measured[silencing].class_means[site]
 
 
 class Study(Measures):

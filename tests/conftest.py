@@ -52,6 +52,13 @@ draws = 1
 [scratch]
 thresholds = [0.3]
 methods = ["andc"]
+[schedule]
+rates = [0.1, 0.3]
+trial_epochs = [1]
+[retraining]
+thresholds = [0.3]
+epochs = [1, 2]
+latency_rounds = 1
 """
 
 

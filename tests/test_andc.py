@@ -114,6 +114,36 @@ def test_a_permuted_mask_is_another_mask():
     assert alike < 0.4  # two random masks of this density agree in 0.3
 
 
+@given(hnp.arrays(bool, (7, 5)), st.integers(0, 99))
+def test_controls_take_either_the_counts_or_the_partners_away(mask, seed):
+    dealt, levelled, chance = (
+        rule(mask, np.random.default_rng(seed)) for rule in (andc.dealt, andc.levelled, andc.random)
+    )
+    for axis in (0, 1):
+        assert np.array_equal(np.sort(dealt.sum(axis)), np.sort(mask.sum(axis)))
+        assert np.array_equal(levelled.sum(axis), chance.sum(axis))
+    assert (levelled & mask).sum() >= (chance & mask).sum()
+
+
+def test_levelled_masks_have_the_rules_partners_where_they_fit():
+    blocks = np.kron(np.eye(4), np.ones((10, 8))).astype(bool)  # four groups that connect to their own kind only
+    assert (andc.levelled(blocks, np.random.default_rng(0)) & blocks).sum() > 0.9 * blocks.sum()
+    assert (andc.random(blocks, np.random.default_rng(0)) & blocks).sum() < 0.4 * blocks.sum()
+
+
+def test_whom_a_mask_leaves_with_what():
+    weight = np.outer([4.0, 1, 1, 1], np.ones(20))
+    mask = np.ones((4, 20), bool)
+    mask[0, 1:] = False  # the strongest output keeps one of its twenty inputs
+    found = andc.whom(mask, weight)
+    assert (found["starved"], found["unheard"]) == (0.25, 0) and found["leaning"] < 0
+    assert found["magnitude"] == pytest.approx(64 / 140) and found["energy"] == pytest.approx((60 + 16) / (60 + 320))
+    even = andc.whom(np.ones((4, 20), bool), weight)
+    assert even["uneven"] == 0 and np.isnan(even["leaning"]) and even["energy"] == 1
+    kept = andc.whom(andc.largest(weight, 20), weight)
+    assert kept["leaning"] > 0 and kept["starved"] == 0.75
+
+
 def test_the_best_weights_are_those_with_the_largest_scores():
     assert andc.largest(np.array([[3.0, 1], [2, 5]]), 2).tolist() == [[True, False], [False, True]]
     assert not andc.largest(np.ones((2, 2)), 0).any()

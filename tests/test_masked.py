@@ -11,8 +11,8 @@ from conftest import tiny_config
 from lib import cct
 from lib.data.augment.plan import Augmentation
 from lib.encoders import READOUT
-from lib.experiments import cost, masked, pruning, smaller
-from lib.recipes import Method, PruningRecipe, ScratchRecipe, TrainingRecipe
+from lib.experiments import cost, masked, masks, pruning, smaller
+from lib.recipes import Method, PruningRecipe, Rule, ScratchRecipe, TrainingRecipe
 from lib.system import timing
 from lib.system.files import Journal
 
@@ -94,6 +94,34 @@ def test_what_is_compared_is_counted_and_computes_the_same(network, images):
     assert {row["network"] for row in times} == {"dense", "masked", "csr", "compacted"}
 
 
+def test_all_forms_of_a_pruned_network_compute_the_same(network):
+    images = torch.randn(4, 3, 8, 8)
+    for pruned in (network, masked.make_permanent(masked.apply(network, half(network))), idle(network)):
+        gathered = smaller.gathered(pruned)
+        assert not torch.equal(gathered.encoders[0].linear1.weight, pruned.encoders[0].linear1.weight)
+        for same in (gathered, smaller.sparse(gathered, block=4)):
+            torch.testing.assert_close(same(images), pruned(images), atol=1e-5, rtol=0)
+
+
+def test_blocks_that_hold_a_weight_are_counted():
+    weight = torch.zeros(8, 20)
+    assert smaller.occupied(weight, 4) == 0
+    weight[5, 17] = weight[0, :5] = 1
+    assert smaller.occupied(weight, 4) == pytest.approx(3 / 10)
+    assert smaller.occupied(torch.ones(5, 5), 4) == 1
+
+
+def test_what_masks_save_is_compared_in_one_table(network):
+    masks = {("andc", 0.3): half(network), ("magnitude", 0.3): half(network, 1)}
+    rows = smaller.beside(idle(network), masks, batches=(1, 2), rounds=1)
+    assert [(r["method"], r["form"]) for r in rows if r["batch"] == 2] == [
+        ("dense", "dense"), ("andc", "csr"), ("andc", "compacted"), ("magnitude", "csr"), ("magnitude", "compacted"),
+    ]  # fmt: skip
+    dense, *others = rows
+    assert dense["ratio"] == 1 and all(0 < r["bytes"] < dense["bytes"] for r in others if r["method"] != "dense")
+    assert all(r["hidden_nodes"] < 24 for r in rows if r["form"] == "compacted") and dense["hidden_nodes"] == 24
+
+
 def test_a_packed_network_holds_all_that_is_not_zero(network):
     pruned = masked.make_permanent(masked.apply(network, half(network)))
     tensors = smaller.packed(pruned)
@@ -137,8 +165,21 @@ def test_the_cells_of_a_study_are_distinct_and_cover_every_regime():
     assert {c["regime"] for c in cells} == {"none", "readout", "retrained", "scratch"}
 
 
+def test_fewer_methods_are_retrained_where_a_recipe_says_so():
+    def tried(**said) -> dict[str, set[str]]:
+        found = list(pruning.cells(PruningRecipe(**said), 3))
+        return {regime: {c["method"] for c in found if c["regime"] == regime} for regime in ("readout", "retrained")}
+
+    assert tried()["retrained"] - tried()["readout"] == {"activation", "gradient"}
+    few = tried(retrained_methods=("andc", "permuted", "gradient"))
+    assert few == {"readout": {"dense", "andc", "permuted"}, "retrained": {"dense", "andc", "permuted", "gradient"}}
+    assert next(pruning.cells(PruningRecipe(few_thresholds=()), 3))["method"] == "dense"
+
+
 def test_a_recipe_may_name_every_method():
-    assert ScratchRecipe((0.5,), pruning.METHODS).methods == pruning.METHODS == get_args(Method)
+    assert ScratchRecipe((0.5,), masks.EVERY).methods == masks.EVERY
+    assert {name for part in get_args(Method) for name in get_args(part) or [part]} == set(masks.EVERY)
+    assert set(get_args(Rule)) == set(masks.EVERY) - {"activation", "gradient"}
 
 
 def test_methods_of_a_study_keep_as_many_weights_in_each_layer(network, images):

@@ -19,7 +19,8 @@ from lib.experiments.masked import scores
 from lib.probes import Probe
 from lib.recipes import ProbeRecipe, TrainingRecipe
 from lib.runs import reproduce
-from lib.system.errors import MissingData, MissingLanguage, UnpublishedWeights
+from lib.runs.results import packed
+from lib.system.errors import MissingData, MissingLanguage, UnpublishedFields, UnpublishedWeights
 from lib.training import evaluate, loop
 from lib.training.probes import train_probes
 
@@ -293,18 +294,40 @@ def folder(home, encoder, monkeypatch):
 def test_a_run_on_sentences_is_read_without_its_weights_and_without_transformers(folder, monkeypatch):
     made = runs.make("tiny")
     made.require("heads"), made.require("andc")
+    assert set(made.results["provenance"]["train"]["versions"]) > {"transformers", "tokenizers"}
     assert made.superclasses == ["0", "1", "0", "1"]
     sizes = made.table("andc_cost")
     assert (sizes["difference"] < 1e-5).all() and "compacted" in set(sizes["network"])
-    for path in folder.glob("network*.safetensors"):
-        path.unlink()
+    whole = made.statistics()
+    unpublished = {name for entry in made.record["stages"].values() for name in entry.get("unpublished", ())}
+    assert unpublished == {"network.safetensors", "probes_rest.safetensors", "fields_rest.safetensors"}
+    for name in unpublished:
+        (folder / name).unlink()
     monkeypatch.setitem(sys.modules, "transformers", None)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     loaded = runs.load("tiny")
-    assert loaded.fields("2.mha").shape == (8, 4, 4) and len(loaded.statistics()) == 10
+    assert loaded.fields("2.mha").shape == (8, 4, 4) and len(loaded.published_sites()) == 6
+    again = loaded.statistics(sites=loaded.published_sites())
+    assert again.equals(whole[whole["site"].isin(again["site"])].reset_index(drop=True))
+    assert loaded.class_means("1.ff", "test", "input").shape == loaded.weight("1.ff").shape
+    assert loaded.label_accuracy("2.out", "train").shape == (4,)
+    for read in (lambda: loaded.class_means("2.out"), lambda: loaded.class_means("2.ff", "train"),
+                 lambda: loaded.weight("1.ff_in"), loaded.probes):  # fmt: skip
+        with pytest.raises(UnpublishedFields, match=r"of run tiny is not published: .*`make reproduce RUN=tiny`"):
+            read()
     assert len(loaded.table("heads_encoders")) == 2
     with pytest.raises(UnpublishedWeights, match="`make reproduce RUN=tiny` trains the network anew"):
         loaded.network()
+
+
+@given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([1e-20, 1e-3, 1.0, 1e6]), labels=st.integers(1, 5))
+def test_class_means_as_integers_are_within_a_rounding_of_each_nodes_largest(seed, scale, labels):
+    values = scale * torch.randn(labels, 7, generator=torch.Generator().manual_seed(seed))
+    values[:, 0] = 0
+    found = packed("1.ff", values)
+    assert found["1.ff"].dtype == torch.int16 and found["1.ff/unit"].shape == (7,)
+    error = (found["1.ff"] * found["1.ff/unit"] - values).abs()
+    assert (error <= values.abs().amax(0) / 65000).all() and not found["1.ff"][:, 0].any()
 
 
 def test_chapters_are_executed_on_runs_of_their_kind_alone():

@@ -3,7 +3,20 @@
 `charts.tables.table` shows numbers, `charts.drawing` the network and the procedure.
 """
 
-from lib.charts import base, heads, layers, nodes, palette, pruning, tables
+from lib.charts import base, heads, language, layers, matrices, nodes, palette, pictures, pruning, tables, verdicts
 from lib.charts.network import drawing
 
-__all__ = ["base", "drawing", "heads", "layers", "nodes", "palette", "pruning", "tables"]
+__all__ = [
+    "base",
+    "drawing",
+    "heads",
+    "language",
+    "layers",
+    "matrices",
+    "nodes",
+    "palette",
+    "pictures",
+    "pruning",
+    "tables",
+    "verdicts",
+]

@@ -45,7 +45,14 @@ if "JPY_SESSION_NAME" in os.environ:  # set by a Jupyter server for its kernels
 
 
 def lines(
-    long: pd.DataFrame, colours: dict[str, str], title: str, along: str, panel: str, along_title: str, number: str
+    long: pd.DataFrame,
+    colours: dict[str, str],
+    title: str,
+    along: str,
+    panel: str,
+    along_title: str,
+    number: str,
+    percent: bool = False,
 ) -> alt.Chart:
     """One line a colour along a column of layers, to be divided into panels; other columns what (its line), value."""
     return (
@@ -53,7 +60,7 @@ def lines(
         .mark_line(point=alt.OverlayMarkDef(size=60))
         .encode(
             x=alt.X(f"{along}:O", title=along_title, axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("value:Q", title=title),
+            y=alt.Y("value:Q", title=title, axis=alt.Axis(format=SHARE if percent else "~s")),
             **told_apart("what", colours),
             tooltip=[f"{panel}:N", f"{along}:O", "what:N", alt.Tooltip("value:Q", format=number)],
         )
@@ -72,13 +79,21 @@ def told_apart(column: str, colours: dict[str, str], title: str | None = None, *
 
 
 def measured_and_control(
-    table: pd.DataFrame, value: str, title: str, along: str, panel: str, along_title: str = "", number: str = ".3~f"
+    table: pd.DataFrame,
+    value: str,
+    title: str,
+    along: str,
+    panel: str,
+    along_title: str = "",
+    number: str = ".3~f",
+    percent: bool = False,
 ) -> alt.Chart:
     """Two lines along a column of layers, the quantity and its control, to be divided into panels."""
     long = table.rename(columns={value: "measured"}).melt(
         [c for c in table.columns if c in (along, panel)], ["measured", "control"], "what", "value"
     )
-    return lines(long, {"measured": SIGNAL, "control": NEUTRAL}, title, along, panel, along_title or along, number)
+    number, colours = ".1%" if percent else number, {"measured": SIGNAL, "control": NEUTRAL}
+    return lines(long, colours, title, along, panel, along_title or along, number, percent)
 
 
 def named(labels) -> list[str]:

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 
 from lib.charts.base import PANEL, SHARE, described, named, on_canvas, pixels, told_apart
-from lib.charts.palette import NEUTRAL, NOISE, SIGNAL, TEXT, colours, faded
+from lib.charts.palette import NEGATIVE, NEUTRAL, NOISE, SIGNAL, TEXT, colours, faded
 from lib.heads import shares
 
 CONTROLS = {  # column prefix in the table "heads_encoders" -> what it is
@@ -87,6 +87,62 @@ def rotations(table: pd.DataFrame) -> alt.Chart:
         tooltip=["kind:N", "encoder:O", alt.Tooltip("polarisation:Q", format=".3f")],
     )  # fmt: skip
     return described(chart, "Mean polarisation along the encoders before and after random rotations of the nodes")
+
+
+def over_runs(table: pd.DataFrame) -> alt.Chart:
+    """Polarisation beyond random heads in several runs, and what each control leaves; `heads_tables.of_families`.
+
+    Zero is what random heads give. Bars: one standard deviation over seeds.
+    """
+    names = {
+        "excess": "nodes as they are",
+        "rotated": "rotated inside each head",
+        "untrained": "untrained network",
+        "shuffled": "probe on shuffled labels",
+    }
+    runs = table.assign(name=table["run"] + ", " + table["nodes"].astype(str) + " nodes a head")
+    long = runs.melt(["name", "seeds", "excess_std"], list(names), "kind", "value").dropna(subset="value")
+    long["kind"] = long["kind"].map(names)
+    colours = alt.Scale(domain=list(names.values()), range=[SIGNAL, NOISE, NEUTRAL, NEGATIVE])
+    base = alt.Chart(long, width=360, height={"step": 34}).encode(
+        y=alt.Y("name:N", title=None, sort=list(runs["name"]))
+    )
+    points = base.mark_circle(size=90, opacity=1).encode(
+        x=alt.X("value:Q", title="polarisation beyond random heads"),
+        color=alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(columns=2)),
+        tooltip=["name:N", "kind:N", alt.Tooltip("value:Q", format=".3f"), "seeds:Q"],
+    )
+    own = base.transform_filter(alt.datum.kind == names["excess"]).transform_filter("isValid(datum.excess_std)")
+    bars = own.transform_calculate(
+        low="datum.value - datum.excess_std", high="datum.value + datum.excess_std"
+    ).mark_rule(color=SIGNAL, strokeWidth=2).encode(x="low:Q", x2="high:Q")  # fmt: skip
+    zero = alt.Chart(pd.DataFrame({"x": [0]})).mark_rule(color=TEXT).encode(x="x:Q")
+    return described(zero + bars + points, "Polarisation beyond that of random heads, by run, beside its controls")
+
+
+def superclasses(owner: np.ndarray, names: list[str], heads: int) -> alt.Chart:
+    """How many labels of each superclass each head is the expert for.
+
+    owner: the head of each label, (K,) from 0; names: the superclass of each label, (K,).
+    """
+    counts = pd.crosstab(pd.Series(named(names), name="superclass"), pd.Series(owner + 1, name="head"))
+    counts = counts.reindex(columns=range(1, heads + 1), fill_value=0)
+    order = list(counts.index[np.lexsort((-counts.to_numpy().max(1), counts.to_numpy().argmax(1)))])
+    long = counts.stack().rename("labels").reset_index()
+    base = alt.Chart(long, width=34 * heads, height={"step": 17}).encode(
+        x=alt.X("head:O", axis=alt.Axis(labelAngle=0)), y=alt.Y("superclass:N", title=None, sort=order)
+    )
+    scale = alt.Scale(domain=[0, int(counts.to_numpy().max())], range=[faded(SIGNAL, 0), SIGNAL], interpolate="rgb")
+    cells = base.mark_rect(stroke=TEXT, strokeOpacity=0.2).encode(
+        color=alt.Color("labels:Q", scale=scale, legend=None), tooltip=["superclass:N", "head:O", "labels:Q"]
+    )
+    text = base.mark_text(fontSize=11).encode(text="labels:Q").transform_filter("datum.labels > 0")
+    text = text.encode(
+        color=alt.when(f"datum.labels > {counts.to_numpy().max() / 2}").then(alt.value("white")).otherwise(
+            alt.value(TEXT)
+        )
+    )  # fmt: skip
+    return described(cells + text, "Number of labels of each superclass that each head is the expert for")
 
 
 def cooperation(table: pd.DataFrame, encoder: int) -> alt.Chart:

@@ -1,6 +1,7 @@
 """Charts along an axis: the epochs of a training, the encoders of a network, the layers of several, thresholds."""
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
 from lib.charts.base import PANEL, SHARE, described, lines, measured_and_control, told_apart
@@ -49,9 +50,9 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
     return described(chart, f"{title} along the encoders, one line a place in the encoder")
 
 
-def with_control(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
+def with_control(table: pd.DataFrame, value: str, title: str, percent: bool = False) -> alt.Chart:
     """A quantity along the encoders beside its control, one panel a place; columns encoder, place, `value`, control."""
-    chart = measured_and_control(table, value, title, "encoder", "place").properties(width=PANEL)
+    chart = measured_and_control(table, value, title, "encoder", "place", percent=percent).properties(width=PANEL)
     chart = chart.facet(alt.Column("place:N", title=None, sort=list(PLACES)))
     return described(chart, f"{title} along the encoders, measured and under the control")
 
@@ -71,6 +72,45 @@ def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
         )
     )
     return described(chart, f"{title} against the clipping threshold, one line an encoder")
+
+
+def sharpening(table: pd.DataFrame) -> alt.Chart:
+    """SNR along the encoders at several thresholds, by both conventions of silencing; dashed: labels shuffled.
+
+    table: as of `lib.study.Measures.sharpening`. One row of panels a convention, one column a place.
+    """
+    long = table.melt(["encoder", "place", "silencing", "threshold"], ["snr", "control"], "what", "value").replace(
+        {"what": {"snr": "measured", "control": "labels shuffled"}}
+    )
+    long = long[np.isfinite(long["value"]) & (long["value"] > 0)]
+    kinds = ["measured", "labels shuffled"]
+    chart = (
+        alt.Chart(long, width=150, height=190)
+        .mark_line(point=alt.OverlayMarkDef(size=25))
+        .encode(
+            x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)),
+            y=alt.Y("value:Q", title="signal-to-noise ratio", scale=alt.Scale(type="log")),
+            color=alt.Color("threshold:O", title="threshold", scale=alt.Scale(scheme="viridis")),
+            strokeDash=alt.StrokeDash("what:N", title=None, scale=alt.Scale(domain=kinds, range=[[1, 0], [4, 3]])),
+            tooltip=[
+                "place:N",
+                "silencing:N",
+                "encoder:O",
+                "threshold:O",
+                "what:N",
+                alt.Tooltip("value:Q", format=".2f"),
+            ],
+        )
+        .facet(
+            column=alt.Column("place:N", title=None, sort=list(PLACES)),
+            row=alt.Row("silencing:N", title="what is silenced of the other nodes", sort=["readout", "input"]),
+        )
+    )
+    return described(
+        chart,
+        "Signal-to-noise ratio along the encoders at several thresholds, read-out or input silenced; dashed: labels"
+        " shuffled",
+    )
 
 
 def beside_control(table: pd.DataFrame) -> alt.Chart:
@@ -144,3 +184,29 @@ def _order(table: pd.DataFrame) -> list[str]:
 
 def _networks(table: pd.DataFrame, columns: int = 1) -> dict:
     return told_apart("network", dict(zip(_order(table), COLOURS, strict=False)), columns=columns, labelLimit=220)
+
+
+def by_size(table: pd.DataFrame) -> alt.Chart:
+    """Quantities of claims in networks of several sizes, one panel a quantity, one point a seed; a tick is their mean.
+
+    table: as `lib.experiments.sizes.side_by_side` gives.
+    """
+    long = table.melt(["run", "parameters", "seed", "quantity"], ["value", "control"], "what", "y").dropna(subset="y")
+    long["what"] = long["what"].replace({"value": "measured"})
+    runs = list(table.sort_values("parameters")["run"].unique())
+    scale = alt.Scale(domain=["measured", "control"], range=[SIGNAL, NEUTRAL])
+    base = alt.Chart(width=PANEL, height=130).encode(
+        x=alt.X("run:N", title=None, sort=runs, axis=alt.Axis(labelAngle=-20)),
+        y=alt.Y("y:Q", title=None),
+        color=alt.Color("what:N", title=None, scale=scale),
+    )
+    points = base.mark_point(filled=True, size=55, opacity=0.85).encode(
+        tooltip=["run:N", "parameters:Q", "seed:O", "what:N", alt.Tooltip("y:Q", format=".3~f")]
+    )
+    means = base.mark_tick(thickness=2, width=22).encode(y=alt.Y("mean(y):Q", title=None))
+    panels = list(dict.fromkeys(table["quantity"]))
+    chart = alt.layer(points, means, data=long).facet(
+        alt.Facet("quantity:N", title=None, sort=panels, header=alt.Header(labelLimit=240)), columns=3
+    )
+    chart = chart.resolve_scale(y="independent", x="independent").resolve_axis(x="independent")
+    return described(chart, "Main numbers of the claims beside their controls, in networks of several sizes, by seed")

@@ -4,23 +4,26 @@ import altair as alt
 import pandas as pd
 
 from lib.charts.base import GAIN, PANEL, SHARE, described, told_apart
-from lib.charts.palette import COLOURS, NEUTRAL, NOISE, SIGNAL, TEXT
+from lib.charts.palette import COLOURS, NEUTRAL, NOISE, SIGNAL, TEXT, colours
 
 METHODS = {  # method -> colour; the rule, its controls, and the criteria that look at weights
     "andc": SIGNAL,
     "permuted": NOISE,
     "exchanged": "#99498b",
     "random": NEUTRAL,
+    "dealt": "#027552",
+    "levelled": "#b43b04",
     "magnitude": "#42a667",
     "activation": "#777bf9",
     "gradient": "#c779ba",
 }
-PANELS = ("linear1", "linear2", "classifier", "all", "none", "readout", "retrained", "scratch")
+UNPRUNED = {"dense": TEXT}
+PANELS = ("linear1", "linear2", "classifier", "all", "none", "readout", "retrained", "retrained for long", "scratch")
 
 
 def _methods(table: pd.DataFrame) -> dict:
     present = set(table["method"])
-    return told_apart("method", {m: colour for m, colour in METHODS.items() if m in present}, "method")
+    return told_apart("method", {m: colour for m, colour in (UNPRUNED | METHODS).items() if m in present}, "method")
 
 
 def accuracy_by_kept(table: pd.DataFrame, dense: float, facet: str | None = None, width: int = 460) -> alt.Chart:
@@ -59,6 +62,94 @@ def accuracy_by_kept(table: pd.DataFrame, dense: float, facet: str | None = None
     return described(
         chart, "Test accuracy against the share of weights kept, one line a pruning method; dashed: nothing pruned"
     )
+
+
+def accuracy_by_length(table: pd.DataFrame) -> alt.Chart:
+    """Test accuracy against the length of retraining, one line a method, a panel for each threshold.
+
+    table: as of `pruning_tables.of_lengths`. Lines are means over seeds, bands reach from the smallest to the largest;
+    length 0 is without retraining. Click a method in the legend to bring it out.
+    """
+    pruned = table[table["method"] != "dense"]
+    names = {t: f"threshold {t:g}, {part['kept'].mean():.0%} kept" for t, part in pruned.groupby("threshold")}
+    dense = table[table["method"] == "dense"]
+    shown = pd.concat([pruned, *(dense.assign(threshold=t) for t in names)])
+    shown = shown.assign(panel=shown["threshold"].map(names))
+    spread = shown.groupby(["panel", "method", "epochs"], sort=False)["top1"].agg(["mean", "min", "max", "size"])
+    chosen = alt.selection_point(fields=["method"], bind="legend")
+    dim = alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.12))
+    lengths = sorted(set(table["epochs"]))
+    base = alt.Chart(width=260, height=260).encode(
+        x=alt.X("epochs:Q", title="epochs of retraining", scale=alt.Scale(type="symlog"),
+                axis=alt.Axis(values=lengths, grid=False)),
+        **_methods(shown),
+    )  # fmt: skip
+    axis = alt.Y("mean:Q", title="test accuracy", axis=alt.Axis(format=SHARE), scale=alt.Scale(zero=False))
+    band = base.mark_area(opacity=0.2).encode(y=alt.Y("min:Q", title="test accuracy"), y2="max:Q")
+    lines = base.mark_line(point=alt.OverlayMarkDef(size=50)).encode(
+        y=axis,
+        opacity=dim,
+        tooltip=["method:N", "epochs:Q", *(alt.Tooltip(f"{c}:Q", format=".2%") for c in ("mean", "min", "max")),
+                 alt.Tooltip("size:Q", title="seeds")],
+    )  # fmt: skip
+    chart = alt.layer(band, lines, data=spread.reset_index()).add_params(chosen)
+    chart = chart.facet(alt.Facet("panel:N", title=None, sort=list(names.values())), columns=2)
+    return described(
+        chart, "Test accuracy against epochs of retraining, one line a pruning method and one for the unpruned network"
+    )
+
+
+def whom(table: pd.DataFrame, columns: dict[str, str]) -> alt.Chart:
+    """Accuracy without retraining against what a mask leaves, a panel for each of some columns of `degrees.of_run`.
+
+    columns: column -> title. Masks of one threshold, which keep as many weights, are joined by a line.
+    """
+    long = table.dropna(subset="top1").melt(["threshold", "method", "top1"], list(columns), "column", "value")
+    long["column"] = long["column"].map(columns)
+    base = alt.Chart(width=PANEL, height=230).encode(
+        x=alt.X("value:Q", title=None, scale=alt.Scale(zero=False)),
+        y=alt.Y("top1:Q", title="test accuracy", axis=alt.Axis(format=SHARE), scale=alt.Scale(zero=False)),
+    )
+    lines = base.mark_line(color=NEUTRAL, strokeWidth=1).encode(detail="threshold:N", order="value:Q")
+    points = base.mark_circle(size=70, opacity=1).encode(
+        **_methods(long),
+        tooltip=["method:N", "threshold:Q", alt.Tooltip("value:Q", format=".3f"), alt.Tooltip("top1:Q", format=".1%")],
+    )
+    chart = alt.layer(lines, points, data=long).facet(
+        alt.Facet("column:N", title=None, sort=list(columns.values())), columns=2
+    )
+    return described(
+        chart.resolve_scale(x="independent").resolve_axis(x="independent"),
+        f"Test accuracy without retraining against {' and '.join(columns.values())}, one point a mask",
+    )
+
+
+def gains(table: pd.DataFrame) -> alt.Chart:
+    """ANDC less each control in every cell, with two standard errors; table: as of `gains.everything`.
+
+    One panel a control; cells by kept weights, a colour for each run; filled: beyond chance after adjustment.
+    """
+    shown = table.assign(
+        low=table["gain"] - 2 * table["error"], high=table["gain"] + 2 * table["error"], beyond=table["adjusted"] < 0.05
+    )
+    runs = list(table["run"].unique())
+    base = alt.Chart(shown, width=PANEL, height=240).encode(
+        x=alt.X("kept:Q", title="share of weights kept", axis=alt.Axis(format=SHARE)),
+        color=alt.Color("run:N", title=None, scale=alt.Scale(domain=runs, range=colours(len(runs)))),
+        tooltip=["run:N", "regime:N", "layers:N", "encoder:O", "reading:N", "threshold:Q",
+                 *(alt.Tooltip(f"{c}:Q", format="+.1%") for c in ("gain", "error")), "adjusted:Q"],
+    )  # fmt: skip
+    bars = base.mark_rule(opacity=0.35).encode(y=alt.Y("low:Q", title="ANDC less its control"), y2="high:Q")
+    points = base.mark_point(size=35).encode(
+        y=alt.Y("gain:Q", axis=alt.Axis(format=GAIN)),
+        fillOpacity=alt.when("datum.beyond").then(alt.value(1)).otherwise(alt.value(0)),
+        fill=alt.Fill("run:N", legend=None, scale=alt.Scale(domain=runs, range=colours(len(runs)))),
+    )
+    zero = base.mark_rule(color=TEXT).encode(y=alt.datum(0), x=alt.value(0), x2=alt.value("width"))
+    chart = alt.layer(zero, bars, points).facet(
+        alt.Column("control:N", title=None, sort=list(table["control"].unique()))
+    )
+    return described(chart, "Accuracy of ANDC less that of each control in every cell that was measured, by run")
 
 
 def gain_over_control(table: pd.DataFrame, colour: str, title: str) -> alt.Chart:

@@ -22,10 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from lib import andc
-from lib.andc import DRAWN, SCORED
+from lib.andc import CONTROLS, DRAWN, SCORED
 from lib.data import LabelledSet
 from lib.encoders import Encoders
 from lib.experiments import masked
+from lib.experiments.masks import METHODS, Masks, kept
 from lib.recipes import PruningRecipe, ScratchRecipe, TrainingRecipe
 from lib.system import identity
 from lib.system.device import bar
@@ -34,7 +35,6 @@ from lib.training import evaluate, loop
 from lib.training.resume import Deadline
 
 KEY = ("regime", "layers", "encoder", "reading", "threshold", "method", "draw")
-METHODS = ("andc", *DRAWN, *SCORED)
 
 
 def row(regime, layers, threshold, method, draw=0, encoder=0, reading="diagonal") -> dict:
@@ -64,8 +64,18 @@ def cells(recipe: PruningRecipe, depth: int) -> Iterator[dict]:
         ("retrained", ("andc", "permuted", "random", *SCORED)),
     ):
         yield row(regime, "all", 1.0, "dense")
-        for threshold, method in itertools.product(recipe.retrained_thresholds, methods):
+        wanted = [method for method in methods if method in recipe.retrained_methods]
+        for threshold, method in itertools.product(recipe.retrained_thresholds, wanted):
             yield row(regime, "ff", threshold, method)
+
+
+def control_cells(recipe: PruningRecipe) -> Iterator[dict]:
+    """The keys of the rows of the controls that tell the choice of partners from that of counts."""
+    for threshold, method in itertools.product(recipe.thresholds, CONTROLS):
+        for draw in range(recipe.draws):
+            yield row("none", "ff", threshold, method, draw)
+    for threshold, method in itertools.product(recipe.retrained_thresholds, CONTROLS):
+        yield row("retrained", "ff", threshold, method)
 
 
 def scratch_cells(recipe: ScratchRecipe) -> list[dict]:
@@ -94,6 +104,7 @@ class PruningExperiment:
         self.train_images, self.test_images = train_images, test_images
         self.training, self.recipe, self.seed = training, recipe, seed
         self.sweep_images = test_images.balanced(recipe.sweep_images)
+        self.of = Masks(network, nodes, seed, lambda: self.scores).of
 
     @cached_property
     def scores(self) -> dict[str, masked.Scores]:
@@ -135,8 +146,7 @@ class PruningExperiment:
         precision = self.recipe.precision if untrained else "fp32"
         logits = evaluate.predict(self.trained(key, masks), images, precision=precision)
         top1, top5 = (evaluate.accuracy(logits, images.labels, k) for k in (1, 5))
-        kept = sum(int(m.sum()) for m in masks.values()) / max(1, sum(m.size for m in masks.values()))
-        found = {"kept": kept if masks else 1.0, "top1": top1, "top5": top5, "images": len(images)}
+        found = {"kept": kept(masks), "top1": top1, "top5": top5, "images": len(images)}
         found["empty"] = " ".join(name for name, m in masks.items() if not m.any())
         if key["regime"] == "retrained":
             found["labels"] = evaluate.label_accuracy(logits, images.labels).round(5).tolist()
@@ -168,23 +178,4 @@ class PruningExperiment:
 
     def masks(self, key: dict) -> dict[str, np.ndarray]:
         """The mask of each layer that the cell prunes."""
-        if key["method"] == "dense":
-            return {}
-        found = {}
-        for number, (name, layer) in enumerate(self.network.layers.items()):
-            encoder, _, kind = name.rpartition(".")
-            if key["layers"] not in ("all", kind) and not (key["layers"] == "ff" and encoder):
-                continue
-            if key["encoder"] and encoder != str(key["encoder"]):
-                continue
-            weight = self.network.get_submodule(layer.module).weight.detach().cpu().numpy()
-            rule = andc.layer_mask(layer, self.nodes, key["threshold"], key["reading"], weight)
-            found[name] = self._as(key["method"], rule, name, (self.seed, key["draw"], number))
-        return found
-
-    def _as(self, method: str, rule: np.ndarray, name: str, seed: tuple[int, ...]) -> np.ndarray:
-        if method == "andc":
-            return rule
-        if method in SCORED:
-            return andc.largest(getattr(self.scores[name], method), int(rule.sum()))
-        return andc.DRAWN[method](rule, np.random.default_rng(seed))
+        return self.of(**{k: v for k, v in key.items() if k != "regime"})

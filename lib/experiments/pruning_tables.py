@@ -6,18 +6,39 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lib.experiments.retraining import COLUMNS
+
+LONGEST = "retrained for long"  # the regime of the longest retraining that was measured
+
 
 def of_seeds(runs: Iterable) -> pd.DataFrame:
-    """The tables "andc" of several runs as one, with the column seed; those trained from scratch where they exist."""
+    """The tables "andc" of several runs as one, with the column seed; "controls" and "scratch" where they exist."""
     parts = []
     for run in runs:
         own = [run.table("andc")]
+        if run.has("controls"):
+            own.append(run.table("controls"))
         if run.has("scratch") and len(scratch := run.table("scratch")):
             facts = run.results
             unpruned = own[0][:1].assign(regime="scratch", top1=facts["test_accuracy"], images=facts["test_images"])
             own += [scratch, unpruned]
         parts += [part.assign(seed=run.definition.seed) for part in own]
     return pd.concat(parts, ignore_index=True)
+
+
+def of_lengths(runs: Iterable) -> pd.DataFrame:
+    """The tables "retraining" of those of several runs that have one, with the column seed; no rows if none has.
+
+    Its other columns are those of `lib.experiments.retraining.COLUMNS`; length 0 is without retraining.
+    """
+    parts = [run.table("retraining").assign(seed=run.definition.seed) for run in runs if run.has("retraining")]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["seed", *COLUMNS])
+
+
+def longest(lengths: pd.DataFrame) -> pd.DataFrame:
+    """Of what `of_lengths` gives the rows of the longest retraining, as rows of `of_seeds`: its regime is `LONGEST`."""
+    about = {"regime": LONGEST, "layers": "ff", "encoder": 0, "reading": "diagonal", "draw": 0}
+    return lengths[lengths["epochs"] == lengths["epochs"].max()].assign(**about)
 
 
 def select(table: pd.DataFrame, **values) -> pd.DataFrame:

@@ -8,7 +8,7 @@ and the zeros that remain can be left out of the file, or out of the computation
 import contextlib
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from lib.recipes import PruningRecipe
 from lib.system import files
 from lib.system.timing import latency
 from lib.training import evaluate
+
+BLOCK = 8  # rows and columns of a block of weights
 
 
 @torch.no_grad()
@@ -49,25 +51,53 @@ def without_idle_nodes(network: Encoders) -> Encoders:
 
 
 class SparseLinear(nn.Module):
-    """A fully connected layer whose weights are stored by rows (CSR), (..., inputs) -> (..., outputs)."""
+    """A fully connected layer whose weights are stored by rows (CSR), (..., inputs) -> (..., outputs).
 
-    def __init__(self, dense: nn.Linear):
+    block: stored instead by blocks of as many rows and columns (BSR), of which those without any weight are left out.
+    """
+
+    def __init__(self, dense: nn.Linear, block: int = 0):
         super().__init__()
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that CSR tensors are new in PyTorch
-            self.weight = dense.weight.detach().to_sparse_csr()
+        weight = dense.weight.detach()
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that such tensors are new in PyTorch
+            self.weight = weight.to_sparse_bsr((block, block)) if block else weight.to_sparse_csr()
         self.bias = dense.bias.detach()
 
     def forward(self, x: Tensor) -> Tensor:
         return (self.weight @ x.flatten(0, -2).T).T.reshape(*x.shape[:-1], -1) + self.bias
 
 
-def sparse(network: Encoders) -> Encoders:
-    """A copy whose feed-forward layers compute with CSR weights."""
+def sparse(network: Encoders, block: int = 0) -> Encoders:
+    """A copy whose feed-forward layers compute with sparse weights, see `SparseLinear`."""
     network = copy.deepcopy(network)
     for names in _pairs(network).values():
         for name in names:
-            network.set_submodule(name, SparseLinear(network.get_submodule(name)))
+            network.set_submodule(name, SparseLinear(network.get_submodule(name), block))
     return network
+
+
+@torch.no_grad()
+def gathered(network: Encoders) -> Encoders:
+    """A copy with the hidden nodes in another order, those with like connections side by side; it computes the same.
+
+    The order is that of the second left singular vector of linear1's connections, which is where blocks without any
+    weight are to be had, if anywhere.
+    """
+    network = copy.deepcopy(network)
+    for names in _pairs(network).values():
+        first, second = map(network.get_submodule, names)
+        order = torch.linalg.svd((first.weight != 0).float(), full_matrices=False)[0][:, 1].argsort()
+        first.weight.copy_(first.weight[order])
+        first.bias.copy_(first.bias[order])
+        second.weight.copy_(second.weight[:, order])
+    return network
+
+
+def occupied(weight: Tensor, block: int = BLOCK) -> float:
+    """Share of a matrix's blocks that hold any weight; blocks at its edges may be smaller."""
+    rows, columns = weight.shape
+    padded = nn.functional.pad((weight != 0).float(), (0, -columns % block, 0, -rows % block))
+    return float(padded.unfold(0, block, block).unfold(1, block, block).amax((2, 3)).mean())
 
 
 def packed(network: Encoders) -> dict[str, Tensor]:
@@ -107,6 +137,40 @@ def compared(
         rows = latency(networks, recipe.latency_batches, recipe.latency_rounds)
         times += [{"threshold": threshold} | row for row in rows]
     return sizes, times
+
+
+def beside(
+    dense: Encoders,
+    masks: Mapping[tuple[str, float], Mapping[str, np.ndarray]],
+    batches: Sequence[int],
+    rounds: int,
+) -> list[dict]:
+    """What each mask saves, all networks timed in turns beside the dense one; masks by method and threshold.
+
+    One row a method, threshold, form and batch: method, threshold, form ("dense", "compacted", "csr", "blocks"), batch;
+    bytes of the smallest file, weights, macs, hidden_nodes; `occupied`, the share of the feed-forward layers' blocks
+    that hold a weight; milliseconds, and their ratio to the dense network's. What no mask can do is left out: to form
+    blocks of a width that they do not divide, or to remove all hidden nodes of an encoder.
+    """
+    networks, about = {"dense": dense}, {"dense": {"method": "dense", "threshold": 1.0, "form": "dense"}}
+    for (method, threshold), of_layers in masks.items():
+        zeros = gathered(masked.make_permanent(masked.apply(dense, of_layers)))
+        layers = [zeros.get_submodule(name).weight for names in _pairs(zeros).values() for name in names]
+        forms = {"csr": sparse(zeros)}
+        with contextlib.suppress(ValueError):  # where an encoder has lost all its hidden nodes
+            forms["compacted"] = without_idle_nodes(zeros)
+        if all(n % BLOCK == 0 for weight in layers for n in weight.shape):
+            forms["blocks"] = sparse(zeros, BLOCK)
+        facts = _size(zeros, packed(zeros))
+        for form, network in forms.items():
+            own = _size(network, packed(network)) if form == "compacted" else facts
+            name = f"{method} {threshold} {form}"
+            networks[name] = network
+            blocks = float(np.mean([occupied(weight) for weight in layers]))
+            about[name] = {"method": method, "threshold": threshold, "form": form, "occupied": blocks} | own
+    about["dense"] |= {"occupied": 1.0} | _size(dense, dense.state_dict())
+    rows = latency(networks, batches, rounds)
+    return [about[row.pop("network")] | row for row in rows]
 
 
 def _size(network: Encoders, tensors: Mapping[str, Tensor]) -> dict[str, int]:

@@ -3,5 +3,8 @@
 from lib.explorers.heads import HeadExplorer, head_page
 from lib.explorers.image import ImageExplorer
 from lib.explorers.nodes import NodeExplorer, node_page
+from lib.explorers.text import TextExplorer, text_explorer
 
-__all__ = ["HeadExplorer", "ImageExplorer", "NodeExplorer", "head_page", "node_page"]
+__all__ = [
+    "HeadExplorer", "ImageExplorer", "NodeExplorer", "TextExplorer", "head_page", "node_page", "text_explorer",
+]  # fmt: skip

@@ -15,6 +15,8 @@ from lib.recipes import (
     HeadsRecipe,
     ProbeRecipe,
     PruningRecipe,
+    RetrainingRecipe,
+    ScheduleRecipe,
     ScratchRecipe,
     TrainingRecipe,
 )
@@ -36,6 +38,8 @@ class Definition:
     heads: HeadsRecipe = field(default_factory=HeadsRecipe)
     andc: PruningRecipe = field(default_factory=PruningRecipe)
     scratch: ScratchRecipe = field(default_factory=ScratchRecipe)
+    schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
+    retraining: RetrainingRecipe = field(default_factory=RetrainingRecipe)
     cnn: CNNRecipe = field(default_factory=CNNRecipe)
     trials: dict[str, TrainingRecipe] = field(default_factory=dict)  # other ways to train, judged on held-out images
 

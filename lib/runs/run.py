@@ -61,6 +61,22 @@ def readable(folder: Path | None = None) -> list["Run"]:
     return found
 
 
+def families(stage: str, own: "Run | None" = None) -> dict[str, list["Run"]]:
+    """Published runs that have a stage's result, by the name of the first of those that differ in the seed alone.
+
+    own: a run that may lie in another folder; it and its seeds take the place of the published ones.
+    """
+    found: dict[str, list[Run]] = {}
+    for run in readable(PUBLISHED):
+        if run.has(stage):
+            same = (name for name, others in found.items() if others[0].same_but_seed(run))
+            found.setdefault(next(same, run.name), []).append(run)
+    if own is not None and own.has(stage):
+        same = (name for name, others in found.items() if others[0].same_but_seed(own))
+        found[next(same, own.name)] = own.seeds(stage)
+    return found
+
+
 def load(name: str, needed: Iterable[str] | None = None) -> "Run":
     """A run whose stages (all but the optional ones, or only those `needed`) are complete and fresh.
 
@@ -86,6 +102,19 @@ def published(name: str) -> "Run | None":
     """The published result of a run, whatever MODUS_RUNS says; None if it is not complete and fresh."""
     run = Run(name, compute=False, folder=PUBLISHED / name)
     return run if all(run.has(stage) for stage in REQUIRED) else None
+
+
+def measured_on(data: str, stage: str = "fields") -> list["Run"]:
+    """All runs on a data set with a result of this stage, from the folder of results or else as published.
+
+    Never computes: for what shows several runs together, whichever are there.
+    """
+    found: dict[str, Run] = {}
+    for folder in (results_folder(), PUBLISHED):
+        for run in readable(folder):
+            if run.name not in found and run.definition.data == data and run.has(stage):
+                found[run.name] = run
+    return [found[name] for name in sorted(found)]
 
 
 class Run(Results):

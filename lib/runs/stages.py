@@ -14,11 +14,13 @@ import torch
 from lib import andc, cnn, measure
 from lib.data import LabelledSet
 from lib.encoders import READOUT
-from lib.experiments import cost, filters, heads, masked, pruning, smaller, trials
+from lib.experiments import cost, filters, heads, masked, pruning, retraining, sharpening, smaller, trials
+from lib.experiments.masks import Masks
 from lib.experiments.pruning import PruningExperiment
 from lib.recipes import TrainingRecipe
 from lib.runs.definition import Definition
 from lib.runs.results import Results
+from lib.study import Found
 from lib.system import files
 from lib.system.files import Journal
 from lib.training import evaluate, loop, probes
@@ -109,7 +111,7 @@ def train_probes(job: Job) -> Made:
         results.network(), results.sites, job.images("train"), d.probes, d.seed, checkpoint, job.deadline, job.inputs
     )
     written = [*results.write_probes(trained), *results.write_tables(probe_training=curve)]
-    return Made(written, {"probe_sites": len(trained)})
+    return Made(written, {"probe_sites": len(trained)}, unpublished=results.rest(written))
 
 
 def measure_fields(job: Job) -> Made:
@@ -124,7 +126,8 @@ def measure_fields(job: Job) -> Made:
         for site, row in rows.items():
             row[f"{split}_accuracy"] = found["readout"].accuracy(site)
     written = [*results.write_fields(measured), *results.write_tables(probes=list(rows.values()))]
-    return Made(written, {"best_probe_test_accuracy": max(r["test_accuracy"] for r in rows.values())})
+    found = {"best_probe_test_accuracy": max(r["test_accuracy"] for r in rows.values())}
+    return Made(written, found, unpublished=results.rest(written))
 
 
 def study_heads(job: Job) -> Made:
@@ -173,13 +176,71 @@ def train_pruned(job: Job) -> Made:
     return Made(written, {"scratch_networks": len(rows)}, {"seconds": journal.seconds})
 
 
-def _pruning(job: Job, readout: andc.Nodes, checkpoint: Path | None = None) -> PruningExperiment:
+def prune_by_controls(job: Job) -> Made:
+    """The network masked by what tells the choice of partners from that of counts, as stage andc masks it."""
+    experiment = _pruning(job)
+    journal = Journal(job.results.unfinished("controls.jsonl"), job.inputs)
+    rows, _ = experiment.rows(list(pruning.control_cells(job.definition.andc)), journal, job.deadline)
+    written = job.results.write_tables(controls=rows)
+    return Made(written, {"control_networks": len(rows)}, {"seconds": journal.seconds})
+
+
+def _pruning(job: Job, readout: andc.Nodes | None = None, checkpoint: Path | None = None) -> PruningExperiment:
     d, results = job.definition, job.results
-    nodes = {s: andc.Nodes(results.class_means(s, "train"), results.weight(s)) for s in results.sites}
+    nodes = _label_sets(results) | ({READOUT: readout} if readout else {})
     return PruningExperiment(
-        results.build, results.network(), nodes | {READOUT: readout}, job.images("train"), job.images("test"),
+        results.build, results.network(), nodes, job.images("train"), job.images("test"),
         d.training, d.andc, d.seed, checkpoint,
     )  # fmt: skip
+
+
+def _label_sets(results: Results) -> dict[str, andc.Nodes]:
+    return {s: andc.Nodes(results.class_means(s, "train"), results.weight(s)) for s in results.sites}
+
+
+def retrain(job: Job) -> Made:
+    """The network masked by each rule, and unpruned, trained on for several lengths; what pruning saves then."""
+    d, results = job.definition, job.results
+    network, journal = results.network(), Journal(results.unfinished("retraining.jsonl"), job.inputs)
+    further = retraining.Further(
+        network, job.images("train"), d.training, d.schedule, d.seed, results.unfinished, journal, job.deadline
+    )
+    masks = Masks(network, _label_sets(results), d.seed)
+    rows, labels = retraining.rows(further, masks, d.retraining, job.images("test"))
+    costs = smaller.beside(
+        network, {line: masks.of(*line) for line in retraining.lines(d.retraining)[1:]},
+        d.retraining.latency_batches, d.retraining.latency_rounds,
+    )  # fmt: skip
+    written = results.write_tables(retraining=rows, retraining_labels=labels, retraining_cost=costs)
+    return Made(written, {"retrained_networks": len(rows)}, {"seconds": journal.seconds})
+
+
+def try_rates(job: Job) -> Made:
+    """The unpruned network trained on at several rates, judged on images that it has never learnt from."""
+    d, results, (learnt, held) = job.definition, job.results, _held_out(job)
+    network, seconds = results.network(), 0.0
+    if len(learnt) < len(job.images("train")):  # the run's own network knows these images: one is trained without them
+        network, curve = loop.train(
+            results.initial, d.training, learnt, d.seed, results.unfinished("rates.safetensors"),
+            device=job.device, deadline=job.deadline, identity=job.inputs,
+        )  # fmt: skip
+        seconds = curve[-1]["seconds"]
+    journal = Journal(results.unfinished("rates.jsonl"), job.inputs)
+    further = retraining.Further(
+        network, learnt, d.training, d.schedule, d.seed, results.unfinished, journal, job.deadline
+    )
+    rows = retraining.tried(further, d.schedule, held)
+    facts = {"seconds": seconds + journal.seconds}
+    return Made(results.write_tables(rates=rows), {"rates": len(d.schedule.rates)}, facts)
+
+
+def _held_out(job: Job) -> tuple[LabelledSet, LabelledSet]:
+    """What a trial learns from, and what judges it: the set's validation split, or a part of the training images."""
+    images = job.images("train")
+    try:
+        return images, job.images("validation")
+    except ValueError:  # the set has no such split
+        return trials.hold_out(images)
 
 
 def try_augmentations(job: Job) -> Made:
@@ -198,14 +259,25 @@ def try_recipes(job: Job) -> Made:
     return made._replace(results={"trials": len(recipes)})
 
 
+def measure_untrained(job: Job) -> Made:
+    """The control of the first three claims: the network before its first step, its sites read and measured alike."""
+    d, results = job.definition, job.results
+    network = loop.initialised(results.build, d.seed).to(job.device).eval()
+    checkpoint = results.unfinished("untrained-probes.safetensors")
+    trained, _ = probes.train_probes(
+        network, results.sites, job.images("train"), d.probes, d.seed, checkpoint, job.deadline, job.inputs
+    )
+    kept = Sums(results.unfinished("untrained-fields.safetensors"), job.inputs, job.deadline)
+    measured = measure.measure_each(network, trained, job.images("test"), kept=kept)
+    found = sharpening.table(Found(trained, measured), thresholds=sharpening.THRESHOLDS)
+    accuracy = found["site"].map(measured["readout"].accuracy)
+    return Made(results.write_tables(untrained=found.assign(test_accuracy=accuracy)), {})
+
+
 def _try(
     job: Job, table: str, column: str, recipes: Mapping[str, TrainingRecipe], about: Mapping | None = None
 ) -> Made:
-    d, images = job.definition, job.images("train")
-    try:
-        learnt, held = images, job.images("validation")
-    except ValueError:  # the set has no such split
-        learnt, held = trials.hold_out(images)
+    d, (learnt, held) = job.definition, _held_out(job)
     found, seconds = [], 0.0
     checkpoints = {name: job.results.unfinished(f"{column}-{name}.safetensors") for name in recipes}
     for name, recipe in recipes.items():
@@ -261,7 +333,13 @@ STAGES = {
     "heads": Stage(2, study_heads, ("train", "probes", "fields"), ("heads", "probes", "seed")),
     "andc": Stage(1, prune, ("train", "probes", "fields"), ("andc", "training", "seed")),
     "scratch": Stage(1, train_pruned, ("train", "fields", "andc"), ("scratch", "training", "seed"), optional=True),
+    "controls": Stage(1, prune_by_controls, ("train", "probes", "fields"), ("andc", "training", "seed"), optional=True),
+    "rates": Stage(1, try_rates, ("train",), ("data", "seed", "network", "training", "schedule"), optional=True),
+    "retraining": Stage(
+        1, retrain, ("train", "probes", "fields"), ("retraining", "schedule", "training", "seed"), optional=True
+    ),
     "augmentation": Stage(1, try_augmentations, (), ("data", "seed", "network", "training"), optional=True),
+    "untrained": Stage(1, measure_untrained, (), ("data", "seed", "network", "probes"), optional=True),
     "trials": Stage(1, try_recipes, (), ("data", "seed", "network", "trials"), optional=True),
     "cnn": Stage(1, train_cnn, (), ("data", "seed", "training", "probes", "cnn"), optional=True),
 }

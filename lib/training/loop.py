@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -26,6 +27,16 @@ from lib.training.step import TrainingStep
 AGREE_EVERY = 16  # steps, between which several processes do not ask each other whether it is time to stop or save
 
 
+class Trunk(NamedTuple):
+    """What trainings of several lengths by the schedule "stable" have in common: the checkpoint of its last step.
+
+    `identity` names all that the trunk depends on, which is everything but the length.
+    """
+
+    path: Path
+    identity: str
+
+
 def train(
     build: Callable[[], nn.Module],
     recipe: TrainingRecipe,
@@ -37,6 +48,7 @@ def train(
     deadline: Deadline | None = None,
     compiled: bool = False,
     identity: str | None = None,
+    trunk: Trunk | None = None,
 ) -> tuple[nn.Module, list[dict]]:
     """Build a network and train it; returns it in evaluation mode, with its curve: one row an epoch.
 
@@ -45,6 +57,8 @@ def train(
     `checkpoint` names a file that is written every `interval` seconds and at the end of each epoch; if it is there,
     training goes on from it. It is refused (ValueError) if it was written under another `identity`, which says whatever
     the result depends on (default: recipe, seed, and the image set with all that is in it).
+    trunk: where the schedule is "stable", training begins with what is there, and leaves there what it is when its rate
+    begins to fall, so that a longer one goes on from it; its curve and seconds are those of a training of its own.
     Raises OutOfTime, with a checkpoint written, before a deadline comes, and ValueError for less than one step.
     """
     keep_memory()
@@ -63,6 +77,13 @@ def train(
     state = {"step": 0, "seconds": 0.0, "curve": [], "loss": 0.0, "correct": 0.0}
     if checkpoint and checkpoint.exists():
         state = resume.restore(checkpoint, identity, learn.parts)
+    elif trunk and trunk.path.exists():
+        state = resume.restore(trunk.path, trunk.identity, learn.parts)
+        if state["step"] > recipe.branch(steps):
+            raise ValueError(
+                f"{trunk.path} has {state['step']} steps, more than the {recipe.branch(steps)} after which this"
+                " training leaves it: train the shorter lengths first, or remove it"
+            )
 
     first = state["step"]
     mine = 1.0 if parallel.rank() == 0 else 0.0  # what was summed before is counted once
@@ -91,13 +112,17 @@ def train(
             if parallel.size() > 1:
                 asked = step % AGREE_EVERY == 0
                 stop, save = parallel.any_of(stop, save) if asked else (False, False)
+            kept = [trunk] if trunk and step + 1 == recipe.branch(steps) else []
             if checkpoint and (last or stop or save):
+                kept.append((checkpoint, identity))
+                saved = time.monotonic()
+            if kept:
                 total = sums.clone()
                 parallel.add(total)
                 state |= {"step": step + 1, "seconds": time.monotonic() - started}
                 state |= dict(zip(("loss", "correct"), total.tolist(), strict=True))
-                resume.save(checkpoint, identity, state, learn.parts)
-                saved = time.monotonic()
+            for path, name in kept:
+                resume.save(path, name, state, learn.parts)
             if stop:
                 raise OutOfTime(f"training stopped after {step + 1} of {steps} steps; call it again to go on")
     progress.close()

@@ -1,0 +1,168 @@
+"""Reading the tables of stage heads of one or several runs: every control of claim 5, and what each head owns.
+
+All of it at the last encoder, in front of which there is nothing but the read-out.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from lib import heads
+
+SYMMETRY = ("random heads", "untrained network", "shuffled labels")  # controls of polarisation itself
+
+
+class Control(NamedTuple):
+    """What could take claim 5 back: its name, what was found in each seed, and whether that speaks for the claim."""
+
+    name: str
+    found: str
+    speaks: bool  # for the claim, in every seed
+
+
+def last(run) -> pd.Series:
+    """The last encoder's row of the table "heads_encoders", with what whole heads and as many nodes of any reach.
+
+    Beside its columns: excess, untrained_excess and shuffled_excess, see `heads.excess`; group_accuracy, that of as
+    many nodes of any heads as a head has; nodes, of a head.
+    """
+    row = run.table("heads_encoders").iloc[-1]
+    joined = run.table("heads_cooperation")
+    joined = joined[joined["encoder"] == row["encoder"]]
+    whole = joined[joined["nodes"] == joined["nodes"].max()]
+    found = {
+        f"{p}excess": heads.excess(row[f"{p}observed"], row[f"{p}null_mean"]) for p in ("", "untrained_", "shuffled_")
+    }
+    found |= {"group_accuracy": whole["random_group"].mean(), "nodes": int(joined["nodes"].max())}
+    return pd.concat([row, pd.Series(found)])
+
+
+def rotated(run) -> heads.PermutationTest:
+    """The nodes of the last encoder's heads against rotated ones, `heads.rotation_test`."""
+    site = f"{run.definition.network.depth}.mha"
+    pair = (run.class_means(site), run.weight(site))
+    return heads.rotation_test(*pair, run.definition.network.heads, seed=run.definition.seed)
+
+
+def controls(runs: Iterable) -> list[Control]:
+    """Every control of claim 5 that stage heads measures, from the runs of some seeds; the rules:
+
+    random heads       polarisation exceeds that of nodes dealt to heads at random, p < 0.01
+    untrained network  by more standard deviations than in the untrained network
+    shuffled labels    and by more than with a probe trained on shuffled labels
+    rotated nodes      nodes are more polarised beyond chance than after rotations inside their heads, by more than two
+                       standard deviations of these
+    random groups      the best head for a label beats the average one by more than the best of random groups does, by
+                       two standard deviations of these
+    any nodes          a head tells more labels than as many nodes of any heads
+    removal            a label suffers from losing the head that has its nodes: the 95 % interval of the rank
+                       correlation lies above zero
+
+    A control on which nothing can be said (no node recognises a label) does not speak against the claim.
+    """
+    rows = [last(run) for run in runs]
+    turned = [rotated(run) for run in runs]
+
+    def control(name: str, speaks: Callable, text: Callable, of: Iterable = rows) -> Control:
+        return Control(name, " / ".join(map(text, of)), all(bool(speaks(row)) for row in of))
+
+    return [
+        control("random heads", lambda r: r["p"] < 0.01, lambda r: f"z = {r['z']:.1f}"),
+        control("untrained network", lambda r: not r["z"] <= r["untrained_z"], lambda r: f"z = {r['untrained_z']:.1f}"),
+        control("shuffled labels", lambda r: not r["z"] <= r["shuffled_z"], lambda r: f"z = {r['shuffled_z']:.1f}"),
+        control(
+            "rotated nodes", lambda t: not t.z <= 2,
+            lambda t: f"{t.observed:.2f} beyond chance, rotated {t.null_mean:.2f}, z = {t.z:.1f}", turned,
+        ),
+        control("random groups", lambda r: r["margin_z"] > 2, lambda r: f"z = {r['margin_z']:.1f}"),
+        control(
+            "any nodes", lambda r: r["head_accuracy"] > r["group_accuracy"],
+            lambda r: f"{r['group_accuracy']:.1%}, a head {r['head_accuracy']:.1%}",
+        ),
+        control(
+            "removal", lambda r: r["damage_low"] > 0,
+            lambda r: f"rho = {r['damage_rho']:.2f}, {r['damage_low']:.2f} to {r['damage_high']:.2f}",
+        ),
+    ]  # fmt: skip
+
+
+def of_families(families: Mapping[str, list]) -> pd.DataFrame:
+    """One row a run with its seeds, all controls as columns, means over seeds at the last encoder.
+
+    seeds, labels, heads, nodes (of a head); excess, its standard deviation over seeds, that of rotated nodes, of the
+    untrained network and of shuffled labels: polarisation beyond random heads, so that sizes compare; margin, of the
+    best head over the average one, less that of random groups; head, group: accuracy of a head and of as many nodes of
+    any heads; removal: rank correlation; superclasses: adjusted Rand index of experts and superclasses, and its p;
+    seeds_agree: adjusted Rand index of the experts of two seeds, mean over pairs, and the smallest p of a pair. NaN
+    where there is nothing to compare.
+    """
+    rows = []
+    for name, runs in families.items():
+        found = pd.DataFrame([last(run) for run in runs])
+        own = [experts(run) for run in runs]
+        kin = [heads.partition_test(e, groups(run)) for e, run in zip(own, runs, strict=True) if has_groups(run)]
+        pairs = [heads.partition_test(a, b) for a, b in combinations(own, 2)]
+        rows.append(
+            {
+                "run": name,
+                "seeds": len(runs),
+                "labels": len(own[0]),
+                "heads": runs[0].definition.network.heads,
+                "nodes": int(found["nodes"].iloc[0]),
+                "excess": found["excess"].mean(),
+                "excess_std": found["excess"].std(),
+                "rotated": np.mean([rotated(run).null_mean for run in runs]),
+                "untrained": found["untrained_excess"].mean(),
+                "shuffled": found["shuffled_excess"].mean(),
+                "margin": (found["margin_observed"] - found["margin_null_mean"]).mean(),
+                "head": found["head_accuracy"].mean(),
+                "group": found["group_accuracy"].mean(),
+                "removal": found["damage_rho"].mean(),
+                "superclasses": np.mean([t.observed for t in kin]) if kin else np.nan,
+                "superclasses_p": max(t.p for t in kin) if kin else np.nan,
+                "seeds_agree": np.mean([t.observed for t in pairs]) if pairs else np.nan,
+                "seeds_p": min(t.p for t in pairs) if pairs else np.nan,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def experts(run) -> np.ndarray:
+    """The head, from 0, that tells each label best alone, on training images, at the last encoder, (K,)."""
+    table = run.table("heads")
+    part = table[(table["encoder"] == table["encoder"].max()) & (table["expert"] == 1)]
+    return part.sort_values("label")["head"].to_numpy() - 1
+
+
+def has_groups(run) -> bool:
+    """Whether the run's labels have superclasses."""
+    return bool(run.superclasses)
+
+
+def groups(run) -> np.ndarray:
+    """The superclass of each label as a number from 0, in alphabetical order, (K,)."""
+    return np.unique(run.superclasses, return_inverse=True)[1]
+
+
+def owned(run) -> pd.DataFrame:
+    """One row a label: name, superclass ("" without), expert (from 1), accuracy of the expert on test images.
+
+    Most surely owned first: by how much the expert is better than the average head.
+    """
+    table = run.table("heads")
+    table = table[table["encoder"] == table["encoder"].max()]
+    best = table[table["expert"] == 1].set_index("label").sort_index()
+    margin = best["accuracy"] - table.groupby("label")["accuracy"].mean()
+    found = pd.DataFrame(
+        {
+            "name": run.label_names,
+            "superclass": run.superclasses or [""] * len(best),
+            "expert": best["head"],
+            "accuracy": best["accuracy"],
+            "margin": margin,
+        }
+    )
+    return found.sort_values("margin", ascending=False, kind="stable")

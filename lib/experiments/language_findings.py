@@ -1,0 +1,141 @@
+"""What the tables of `lib.experiments.language` say, in sentences for a page: every control beside its number."""
+
+import pandas as pd
+
+from lib.experiments import language
+
+MISSING = "Not measured yet."
+
+
+def in_short(nodes: pd.DataFrame, clusters: pd.DataFrame, broken: pd.DataFrame) -> str:
+    """The findings in a few lines of Markdown; the tables `along`, `clusters_in_domains` and `polarisation`.
+
+    Of the fine-tuned network, where it was measured, else of the network as published.
+    """
+    names = [name for name in ("fine-tuned", "as published") if name in set(nodes["network"])]
+    if not names:
+        return MISSING
+    name, lines = names[0], []
+    ends = _ends(nodes, name)
+    growing = language.sharper(language.growth(nodes), name)
+    where = "not judged, since the network at random weights has not been measured"
+    if growing is not None:
+        where = f"at {', '.join(f'`{p}`' for p in growing)} only" if growing else "at no place"
+        where = "at all three places" if len(growing) == len(language.PLACES) else where
+    accuracy, snr = (_range(ends, column, form) for column, form in (("accuracy", ".0%"), ("snr", ".2f")))
+    lines.append(
+        f"**Sharpening** ({name}): from first to last encoder the label becomes easier to read ({accuracy}), while the"
+        f" signal-to-noise ratio of single nodes goes {snr}. Beyond shuffled labels and beyond random weights it grows"
+        f" {where}."
+    )
+    rests = _range(ends, "rests_on", ".0f")
+    lines.append(
+        f"**Many nodes**: an answer rests on as many nodes as {rests}; with shuffled labels on"
+        f" {ends['rests_on_control'].mean():.1f}."
+    )
+    if len(part := clusters[clusters["network"] == name]):
+        last = part[part["encoder"] == part["encoder"].max()].groupby("place", sort=False)
+        shares = ", ".join(f"`{p}` {share:.0%}" for p, share in last["observed"].mean().items())
+        lines.append(
+            f"**Clusters mean something**: at the last encoder two intents in one cluster of a node are of one domain"
+            f" in {shares} of the cases; by chance in {part['null_mean'].mean():.0%}."
+        )
+    if len(part := broken[broken["network"] == name]):
+        last = part[part["encoder"] == part["encoder"].max()].groupby("what")
+        beyond, z = last["beyond"].mean(), last["z"].mean()
+        lines.append(
+            f"**Heads**: at the last encoder {beyond['network']:.0%} of the way from random heads (z ="
+            f" {z['network']:.1f}) to one head a label; untrained {_known(beyond, 'untrained')}, with a probe on"
+            f" shuffled labels {_known(beyond, 'shuffled')}."
+        )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _known(values: pd.Series, name: str) -> str:
+    return f"{values[name]:.0%}" if name in values else "without any label that a node recognises"
+
+
+def _ends(nodes: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Means over seeds at the first and the last encoder: rows (place, encoder)."""
+    part = nodes[nodes["network"] == name]
+    part = part[part["encoder"].isin([part["encoder"].min(), part["encoder"].max()])]
+    return part.groupby(["place", "encoder"], sort=False).mean(numeric_only=True)
+
+
+def _range(ends: pd.DataFrame, column: str, form: str) -> str:
+    """ "`mha` 12 to 34, `ff` ..." of what `_ends` gives."""
+    found = []
+    for place, part in ends[column].groupby("place", sort=False):
+        first, last = part.sort_index().tolist()
+        found.append(f"`{place}` {first:{form}} to {last:{form}}")
+    return ", ".join(found)
+
+
+def growth(nodes: pd.DataFrame) -> str:
+    """One line a network and place: SNR at both ends, with shuffled labels, and in how many seeds its excess grows."""
+    lines = []
+    for (name, place), part in language.growth(nodes).groupby(["network", "place"], sort=False):
+        first, last, null_first, null_last = (part[c].mean() for c in ("first", "last", "null_first", "null_last"))
+        lines.append(
+            f"- {name}, `{place}`: {first:.2f} to {last:.2f} (shuffled labels: {null_first:.2f} to {null_last:.2f});"
+            f" what recognition adds grows in {(part['change'] > 0).sum()} of {len(part)} seed{'s' * (len(part) > 1)}."
+        )
+    return "\n".join(lines) or MISSING
+
+
+def domains(clusters: pd.DataFrame, owners: pd.DataFrame) -> str:
+    """Of `clusters_in_domains` and `heads_in_domains`: at how many sites each exceeds chance (p < 0.01), by what."""
+    lines = []
+    for name, part in clusters.groupby("network", sort=False):
+        lines.append(
+            f"- {name}, clusters: beyond domains dealt at random at {(part['p'] < 0.01).sum()} of {len(part)} sites and"
+            f" seeds; {part['observed'].min():.0%} to {part['observed'].max():.0%} of the pairs, by chance"
+            f" {part['null_mean'].mean():.0%}."
+        )
+    for (name, what), part in owners.groupby(["network", "what"], sort=False):
+        lines.append(
+            f"- {name}, heads ({what}): beyond chance at {(part['p'] < 0.01).sum()} of {len(part)} encoders and seeds;"
+            f" adjusted Rand index {part['observed'].min():.2f} to {part['observed'].max():.2f}, by chance"
+            f" {part['null_mean'].mean():.2f}."
+        )
+    return "\n".join(lines) or MISSING
+
+
+def heads(broken: pd.DataFrame, removed: pd.DataFrame) -> str:
+    """Of `polarisation` and `removal`: at how many encoders symmetry breaks, and removal harms what heads recognise."""
+    lines = []
+    for name, part in broken.groupby("network", sort=False):
+        own = part[part["what"] == "network"].set_index(["seed", "encoder"])
+        z = part.pivot(index=["seed", "encoder"], columns="what", values="z")
+        z = z.reindex(index=own.index, columns=["network", "untrained", "shuffled"])
+        above = (own["p"] < 0.01) & ~(z["network"] <= z["shuffled"]) & ~(z["network"] <= z["untrained"])
+        lines.append(
+            f"- {name}: polarisation exceeds that of random heads (p < 0.01), and by more standard deviations than with"
+            f" a probe on shuffled labels and than in the untrained network, at {above.sum()} of {len(own)} encoders"
+            f" and seeds; beyond random heads it is {own['beyond'].min():.2f} to {own['beyond'].max():.2f}."
+        )
+    for name, part in removed.groupby("network", sort=False):
+        lines.append(
+            f"- {name}: a label suffers more from losing the head that has its nodes (interval above zero) at"
+            f" {(part['low'] > 0).sum()} of {len(part)} encoders and seeds; rank correlation {part['rho'].min():.2f} to"
+            f" {part['rho'].max():.2f}."
+        )
+    return "\n".join(lines) or MISSING
+
+
+def pruning(pruned: pd.DataFrame) -> str:
+    """One line a network and regime of `language.pruned`: ANDC beside the unpruned network and every control."""
+    lines = []
+    for (name, regime), part in pruned.groupby(["network", "regime"], sort=False):
+        rule = part[part["method"] == "andc"].iloc[0]
+        others = [
+            f"{'unpruned' if row.method == 'dense' else row.method} {row.accuracy:.1%} ({100 * row.difference:+.1f}"
+            f" points{', within chance' * row.within})"
+            for row in part.itertuples()
+            if row.method != "andc"
+        ]
+        lines.append(
+            f"- {name}, regime {regime}, {rule['kept']:.0%} of the feed-forward weights kept: ANDC"
+            f" {rule['accuracy']:.1%}; {'; '.join(others)}."
+        )
+    return "\n".join(lines) or MISSING

@@ -1,0 +1,169 @@
+"""Does ANDC cost accuracy, and does it beat its controls? The rule of claim 4, and what pruning saves where it holds.
+
+All networks that are compared were retrained alike. A difference counts if it exceeds two standard errors over seeds;
+where there is one seed only, the standard error is that of two accuracies on so many images, taken as independent.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lib.experiments import pruning_tables
+
+NAMES = {  # of what ANDC is compared with, in a sentence
+    "dense": "unpruned",
+    "permuted": "permuted",
+    "random": "random",
+    "magnitude": "magnitude",
+    "dealt": "dealt",
+    "levelled": "levelled",
+    "exchanged": "exchanged",
+    "activation": "activation",
+    "gradient": "gradient",
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Accuracy of ANDC less that of another network at one threshold, mean over seeds."""
+
+    threshold: float
+    other: str  # its method
+    kept: float  # share of the weights of the pruned layers
+    andc: float
+    accuracy: float  # of the other
+    error: float  # standard error of the mean difference
+    seeds: int
+
+    @property
+    def mean(self) -> float:
+        return self.andc - self.accuracy
+
+    @property
+    def sign(self) -> int:
+        """1 where ANDC is better by more than two standard errors, -1 where it is worse, 0 within them."""
+        return int(np.sign(self.mean)) * (abs(self.mean) > 2 * self.error)
+
+    def __str__(self) -> str:
+        points = f"{100 * self.mean:+.1f}"
+        return points if self.sign else f"({points})"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """ANDC against everything else in one regime: all differences, by threshold, the unpruned network's first."""
+
+    retraining: str  # how long, in words
+    seeds: int
+    differences: tuple[Difference, ...]
+
+    def against(self, other: str) -> list[Difference]:
+        """The differences to one method, by threshold."""
+        return [d for d in self.differences if d.other == other]
+
+    @property
+    def thresholds(self) -> list[float]:
+        """Those at which ANDC was judged."""
+        return [d.threshold for d in self.against("dense")]
+
+    def points(self, other: str) -> str:
+        """The differences to one method in points, by threshold; in brackets those within two standard errors."""
+        found = {d.threshold: str(d) for d in self.against(other)}
+        return ", ".join(found.get(t, "–") for t in self.thresholds)
+
+    @property
+    def controls(self) -> list[str]:
+        """The methods other than the unpruned network, in the order of `NAMES`."""
+        found = {d.other for d in self.differences}
+        return [name for name in NAMES if name in found and name != "dense"]
+
+    @property
+    def harmless(self) -> list[Difference]:
+        """Where ANDC loses no more against the unpruned network than two standard errors."""
+        return [d for d in self.against("dense") if d.sign >= 0]
+
+
+def judge(runs: Iterable, thresholds: Iterable[float]) -> Judgement:
+    """ANDC by the runs of some seeds, at those of the thresholds that were measured.
+
+    At the longest retraining, where its length was measured; else after the short one of stage andc. ValueError where
+    none of the thresholds was measured.
+    """
+    runs, thresholds = list(runs), list(thresholds)
+    lengths = pruning_tables.of_lengths(runs)
+    if len(lengths):
+        table = pruning_tables.longest(lengths)
+        epochs = int(lengths["epochs"].max())
+        retraining = f"retrained for {epochs} epoch{'s' * (epochs > 1)}"
+    else:
+        table = pruning_tables.of_seeds(runs)
+        table = table[table["regime"] == "retrained"]
+        recipe = runs[0].definition.andc
+        images = f" on {recipe.retraining_images:,} images" if recipe.retraining_images else ""
+        epochs = f"{recipe.retraining_epochs} epoch{'s' * (recipe.retraining_epochs > 1)}"
+        retraining = f"retrained for {epochs}{images} only, longer retraining not being measured"
+    known = sorted(set(pruning_tables.select(table, layers="ff", method="andc")["threshold"]))
+    if not (judged := [t for t in thresholds if t in known]):
+        raise ValueError(f"no network was pruned at the thresholds {thresholds} and retrained; there are {known}")
+    found = [d for t in judged for d in differences(table, t)]
+    return Judgement(retraining, max(d.seeds for d in found), tuple(found))
+
+
+def differences(table: pd.DataFrame, threshold: float) -> list[Difference]:
+    """ANDC's differences at one threshold to each other method, both feed-forward layers of all encoders pruned.
+
+    table: of one regime, as `pruning_tables.of_seeds` gives it. Draws count as their mean; a difference is between
+    networks of the same seed.
+    """
+    pruned = pruning_tables.select(table, layers="ff", threshold=threshold)
+    by_seed = pruned[pruned["method"] != "dense"].groupby(["seed", "method"])["top1"].mean().unstack()
+    by_seed["dense"] = table[table["method"] == "dense"].groupby("seed")["top1"].mean()
+    rule = pruned[pruned["method"] == "andc"]
+    found = []
+    for other in by_seed.columns.drop("andc"):
+        both = by_seed[["andc", other]].dropna()
+        if both.empty:
+            continue
+        andc, accuracy = map(float, both.mean())
+        error = standard_error(both["andc"] - both[other], (andc + accuracy) / 2, float(rule["images"].mean()))
+        found.append(Difference(threshold, other, float(rule["kept"].mean()), andc, accuracy, error, len(both)))
+    return sorted(found, key=lambda d: list(NAMES).index(d.other))
+
+
+def standard_error(gains: pd.Series, accuracy: float, images: float) -> float:
+    """Of the mean over seeds of a difference of two accuracies; see the head of this file."""
+    if len(gains) > 1:
+        return float(gains.std(ddof=1) / np.sqrt(len(gains)))
+    return float(np.sqrt(2 * accuracy * (1 - accuracy) / images))
+
+
+def savings(lengths: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """What each method saves, and where it costs nothing: the smallest file and the fastest form, dense = 1.
+
+    lengths: as of `pruning_tables.of_lengths`; costs: the table "retraining_cost" of one run. One row a method and
+    threshold: kept, loss (accuracy of the unpruned network less its own, mean over seeds) and its error; equal, whether
+    the loss lies within two standard errors; bytes; fastest and its form for each batch; occupied.
+    """
+    last = pruning_tables.longest(lengths)
+    dense = costs[costs["method"] == "dense"].set_index("batch")
+    rows = []
+    for (threshold, method), part in costs[costs["method"] != "dense"].groupby(["threshold", "method"], sort=False):
+        renamed = last[last["method"].isin([method, "dense"])].replace({"method": {method: "andc"}})
+        found = next(d for d in differences(renamed, threshold) if d.other == "dense")
+        row = {
+            "method": method,
+            "threshold": threshold,
+            "kept": found.kept,
+            "loss": -found.mean,
+            "error": found.error,
+            "equal": found.sign >= 0,
+            "bytes": part["bytes"].min() / dense["bytes"].iloc[0],
+            "occupied": part["occupied"].iloc[0],
+        }
+        for batch, forms in part.groupby("batch"):
+            best = forms.loc[forms["ratio"].idxmin()]
+            row |= {f"time, {batch}": best["ratio"], f"form, {batch}": best["form"]}
+        rows.append(row)
+    return pd.DataFrame(rows)
