@@ -13,6 +13,7 @@ from PIL import Image
 
 from conftest import STRANGE, FewNodes, tiny_config, tiny_images
 from lib import cct, charts, data, explorers, heads, snp
+from lib.explorers import packing
 from lib.probes import Probe
 from lib.runs.definition import Definition
 
@@ -201,7 +202,7 @@ def test_the_live_head_explorer_follows_its_controls():
 @pytest.mark.parametrize("threshold", [0.0, 0.05, 0.3, 0.55, 0.95])
 def test_the_page_decides_on_thresholds_as_the_library_does(threshold):
     run = WithNetwork()
-    packed = explorers.heads.diagonal(run, "1.mha")
+    packed = packing.steps(run.nodes("1.mha"))
     assert np.array_equal(packed > round(200 * threshold), snp.recognised(run.fields("1.mha"), threshold))
 
 

@@ -1,15 +1,17 @@
 """Explorers in pages: they count as the library does, load what a reader chooses, and serve finger and keys."""
 
 import contextlib
+import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from conftest import STRANGE, FewNodes
-from lib import explorers, heads, runs, snp
-from lib.explorers import parts
+from lib import andc, explorers, heads, runs, snp
+from lib.explorers import packing, parts
 
 THRESHOLDS = [round(0.05 * k, 2) for k in range(20)]  # those that the sliders offer
 
@@ -25,7 +27,7 @@ class Stored(FewNodes):
         self.label_names = tuple(f"label {i}" for i in range(labels))
 
     def has(self, stage):
-        return True
+        return stage in ("fields", "heads")
 
     def class_means(self, site, split="test", silencing="readout"):
         random = np.random.default_rng([self.seed, self.sites.index(site)])
@@ -42,6 +44,29 @@ class Stored(FewNodes):
         return table.assign(accuracy=random.random(len(table)), damage=0.123, expert=(table["head"] == 1) * 1)
 
 
+class Prunable(Stored):
+    """A run of two encoders between whose sites layers are pruned, with its read-out and its table."""
+
+    definition = SimpleNamespace(seed=0)
+
+    def __init__(self):
+        super().__init__("pruned", labels=40)
+        self.sites = tuple(f"{e}.{place}" for e in (1, 2) for place in ("ff_in", "ff_hidden", "ff"))
+
+    def has(self, stage):
+        return stage in ("fields", "andc")
+
+    def readout(self):
+        return self.nodes("2.ff", "train")
+
+    def table(self, name):
+        keys = itertools.product(("none", "retrained"), (0.1, 0.5), ("andc", "permuted", "permuted"))
+        table = pd.DataFrame(keys, columns=["regime", "threshold", "method"]).assign(layers="ff", encoder=0)
+        table = table.assign(reading="diagonal", images=100, kept=1 - table["threshold"], top1=np.arange(12) / 24)
+        dense = {"regime": "none", "threshold": 1.0, "method": "dense", "layers": "all", "encoder": 0, "kept": 1.0}
+        return pd.concat([table, pd.DataFrame([dense | {"reading": "diagonal", "images": 100, "top1": 0.9}])])
+
+
 def content_of(html: str) -> dict:
     """What the call at the end of an explorer's script is given."""
     return json.loads(html[html.index('{"run"') : html.index(")</script>")])
@@ -50,7 +75,7 @@ def content_of(html: str) -> dict:
 @pytest.fixture
 def book(tmp_path):
     """A folder as the built book has it: the parts of two runs, and pages beside them."""
-    found = [Stored(), Stored("other", 1, 12)]
+    found = [Stored(), Stored("other", 1, 12), Prunable()]
     parts.write(tmp_path / "_static" / "explorers", found)
 
     def page(html: str, root: str | None = "./"):
@@ -94,9 +119,7 @@ def test_the_page_gets_class_means_and_weights_of_every_node_of_a_network_that_n
     content = content_of(explorers.node_page(run).data)
     assert list(content["parts"]) == ["1.ff", "1.mha"] or list(content["parts"]) == list(run.sites)
     for values, packed in zip((run.class_means("1.ff"), run.weight("1.ff")), content["parts"]["1.ff"], strict=True):
-        np.testing.assert_allclose(
-            explorers.nodes.unpacked(packed), values, rtol=1e-3, atol=1e-4 * np.abs(values).max()
-        )
+        np.testing.assert_allclose(packing.unpacked(packed), values, rtol=1e-3, atol=1e-4 * np.abs(values).max())
 
 
 def test_a_page_holds_one_site_of_a_published_run_and_what_fits_of_another(monkeypatch):
@@ -123,6 +146,9 @@ def test_an_explorer_opens_where_it_is_told_and_only_where_there_is_something():
     assert counts[opened["head"], opened["label"]] - counts[1 - opened["head"], opened["label"]] == ahead
     with pytest.raises(ValueError, match="unknown head"):
         explorers.head_page(run, head=3)
+    assert content_of(explorers.pruning_page(Prunable(), encoder=1).data)["encoder"] == 1
+    with pytest.raises(ValueError, match="unknown encoder"):
+        explorers.pruning_page(Prunable(), encoder=3)
 
 
 @pytest.mark.parametrize("name", ["cifar100-mini", "glyphs"])
@@ -130,7 +156,7 @@ def test_packing_changes_next_to_no_cluster(name):
     run, nodes, other, worst = runs.load(name, ["fields"]), 0, 0, 0.0
     for site in [s for s in run.sites if s.startswith(f"{run.definition.network.depth}.")]:
         exact = run.nodes(site)
-        packed = snp.Nodes(*(explorers.nodes.unpacked(part) for part in explorers.nodes.numbers(run, site)))
+        packed = snp.Nodes(*(packing.unpacked(part) for part in explorers.nodes.numbers(run, site)))
         for threshold in THRESHOLDS:
             (_, before), (_, after) = (next(snp.clusters(each, threshold)) for each in (exact, packed))
             nodes, other = nodes + len(before), other + (before != after).any(1).sum()
@@ -147,8 +173,8 @@ def test_parts_are_scripts_that_add_to_a_registry(tmp_path):
     start = '(window.modusParts=window.modusParts||{})["stored/2.ff"]='
     assert text.startswith(start)
     packed = json.loads(text.removeprefix(start).removesuffix(";\n"))
-    np.testing.assert_allclose(explorers.nodes.unpacked(packed[0]), run.class_means("2.ff"), atol=1e-3)
-    run.has = lambda stage: stage != "heads"
+    np.testing.assert_allclose(packing.unpacked(packed[0]), run.class_means("2.ff"), atol=1e-3)
+    run.has = lambda stage: stage == "fields"
     assert parts.write(tmp_path / "less", [run]) == {"stored": ["nodes"]}
 
 
@@ -171,7 +197,7 @@ def test_the_page_finds_the_clusters_that_the_library_finds(book, visit):
         root.locator("[name=node]").fill(str(node))
         shows(page, f"{run} {site} {node} {threshold:g}")
         measured = book.runs[run]
-        nodes = snp.Nodes(*(explorers.nodes.unpacked(part) for part in explorers.nodes.numbers(measured, site)))
+        nodes = snp.Nodes(*(packing.unpacked(part) for part in explorers.nodes.numbers(measured, site)))
         clipped = snp.clip(snp.normalise(nodes.fields()[node]), threshold)
         assert json.loads(root.get_attribute("data-clusters")) == snp.find_clusters(clipped)
         ones = clipped.sum()
@@ -191,6 +217,56 @@ def test_the_page_counts_heads_as_the_library_does(book, visit):
         root.locator("[name=threshold]").fill(str(threshold))
         counts = heads.diagonal_counts(book.runs[run].nodes(f"{encoder}.mha"), 2, threshold)
         assert json.loads(root.get_attribute("data-counts")) == counts.tolist()
+
+
+def test_the_page_keeps_the_weights_that_the_rule_keeps(book, visit):
+    run = book.runs["pruned"]
+    page = visit(book(explorers.pruning_page(run).data))
+    root = page.locator(".pruning-explorer")
+    for encoder, threshold in ((2, 0.3), (1, 0.3), (1, 0.05), (2, 0.6)):
+        root.locator("[name=encoder]").select_option(str(encoder))
+        shows(page, f"pruned {encoder}")
+        root.locator("[name=threshold]").fill(str(threshold))
+        sets = [snp.recognised(run.nodes(f"{encoder}.{place}"), threshold) for place in ("ff_in", "ff_hidden", "ff")]
+        sets += [snp.recognised(run.readout(), threshold), np.eye(40, dtype=bool)]
+        pairs = {"linear1": (0, 1), "linear2": (1, 2), "classifier": (3, 4)}
+        expected = {layer: int(andc.mask(sets[a], sets[b]).sum()) for layer, (a, b) in pairs.items()}
+        assert json.loads(root.get_attribute("data-kept")) == expected
+        assert f"{100 * expected['linear1'] / 25:.1f} %" in root.locator("[name=words-linear1]").inner_text()
+
+
+def test_the_page_shows_stored_accuracies_beside_each_control(book, visit):
+    page = visit(book(explorers.pruning_page(book.runs["pruned"]).data))
+    root = page.locator(".pruning-explorer")
+    root.locator("[name=threshold]").fill("0.45")
+    assert json.loads(root.get_attribute("data-accuracies")) == pytest.approx(
+        {"andc": 3 / 24, "permuted": 4.5 / 24}, abs=1e-5
+    )
+    assert "threshold 0.5, the nearest that was measured" in root.locator("[name=tableWords]").inner_text()
+    assert "nothing pruned" in root.locator("table").inner_text() and "mean of 2" in root.locator("table").inner_text()
+    root.locator("[name=regime]").select_option("retrained")
+    root.locator("[name=threshold]").fill("0.1")
+    assert json.loads(root.get_attribute("data-accuracies")) == pytest.approx(
+        {"andc": 6 / 24, "permuted": 7.5 / 24}, abs=1e-5
+    )
+
+
+def test_the_page_says_why_a_weight_is_kept(book, visit):
+    run = book.runs["pruned"]
+    page = visit(book(explorers.pruning_page(run).data), has_touch=True)
+    root = page.locator(".pruning-explorer")
+    root.locator("[name=threshold]").fill("0.2")
+    sets = [snp.recognised(run.nodes(f"2.{place}"), 0.2) for place in ("ff_in", "ff_hidden")]
+    for to, start in np.ndindex(5, 5):
+        root.locator("[name=from]").fill(str(start))
+        root.locator("[name=to]").fill(str(to))
+        root.locator("[name=to]").press("Tab")
+        told = root.locator("[name=pointer]").inner_text()
+        common = np.flatnonzero(sets[0][start] & sets[1][to])
+        assert ("kept" in told) == (len(common) > 0)
+        assert all(run.label_names[i] in told for i in common[:8])
+    root.locator("canvas[name=linear2]").tap(position={"x": 4, "y": 4})
+    assert root.locator("[name=layer]").input_value() == "linear2" and root.locator("[name=to]").input_value() == "0"
 
 
 def test_addresses_restore_a_view_and_count_as_the_page_does(book, visit):

@@ -3,15 +3,16 @@
 (function () {
   "use strict";
   const LEAST = 170, GAP = 20, SIDE = 58, SQUARE = 400; // pixels: a panel, between panels, its axis, the largest matrix
+  const IMAGE = 90; // the smallest picture in place of a panel
   const embed = window.vegaEmbed;
 
   function rows(spec, known) { // of its data, or of the data around it
     const data = spec.data || {};
     return data.values || known.datasets[data.name] || known.rows || [];
   }
-  function across(panels, room, side, most) { // panels in a row, so that rows are about as long as each other
+  function across(panels, room, side, most, gap = GAP, least = LEAST) { // panels in a row, so that rows are about as long as each other
     let n = Math.min(panels, most || panels);
-    while (n > 1 && (room - GAP * (n - 1)) / n - side < LEAST) n--;
+    while (n > 1 && (room - gap * (n - 1)) / n - side < least) n--;
     return Math.ceil(panels / Math.ceil(panels / n));
   }
   function legends(spec, room) { // columns that fit, where the chart names the entries
@@ -24,7 +25,14 @@
       channel.legend = { ...channel.legend, columns: Math.min(columns, (channel.legend || {}).columns || names.length) };
     }
   }
+  const isImage = (spec) => Boolean(spec.mark && spec.mark.type === "image");
   function resize(spec, width) {
+    if (isImage(spec)) {
+      const factor = Math.min(width, SQUARE) / spec.width;
+      for (const sized of [spec, spec.mark]) for (const side of ["width", "height"]) sized[side] *= factor;
+      for (const channel of ["x", "y"]) spec.encoding[channel].value *= factor;
+      return;
+    }
     if (typeof spec.width === "number" && spec.width === spec.height) spec.height = width = Math.min(width, SQUARE);
     if ("width" in spec || !spec.layer) spec.width = width;
     for (const part of spec.layer || []) resize(part, width);
@@ -43,11 +51,20 @@
       const heights = parts.map((part) => allot(part, (room - GAP * (columns - 1)) / columns, known));
       return heading + Math.max(...heights) * Math.ceil(parts.length / columns);
     }
+    if (spec.spec && spec.facet.row && spec.facet.column) { // a grid: its rows are charts of their own where they must wrap
+      const { row, column } = spec.facet, values = [...new Set(known.rows.map((r) => r[row.field]))], sorted = Array.isArray(row.sort) ? row.sort.filter((v) => values.includes(v)) : values;
+      const { facet, spec: inner, resolve, spacing, ...rest } = spec;
+      for (const name of Object.keys(spec)) if (!(name in rest)) delete spec[name];
+      spec.vconcat = sorted.map((v) => ({ title: { text: [row.title, v].filter(Boolean).join(": "), fontSize: 12 }, transform: [{ filter: { field: row.field, equal: v } }], facet: { column }, spec: structuredClone(inner), ...(resolve ? { resolve } : {}), ...(spacing === undefined ? {} : { spacing }) }));
+      return allot(spec, room, known);
+    }
     if (spec.spec) {
+      const gap = spec.spacing === undefined ? GAP : spec.spacing, least = isImage(spec.spec) ? IMAGE : LEAST;
       const facet = spec.facet.column || spec.facet, resolve = spec.resolve || {};
       const panels = new Set(known.rows.map((row) => row[facet.field])).size || 1;
-      const own = [resolve.scale, resolve.axis].some((kind) => kind && kind.y === "independent"), side = own ? SIDE : SIDE / panels;
-      const columns = across(panels, room, side, spec.columns), plot = (room - GAP * (columns - 1) - SIDE * (own ? columns : 1)) / columns;
+      const own = [resolve.scale, resolve.axis].some((kind) => kind && kind.y === "independent");
+      const axis = isImage(spec.spec) ? 0 : SIDE, columns = across(panels, room, own ? axis : axis / panels, spec.columns, gap, least);
+      const plot = (room - gap * (columns - 1) - axis * (own ? columns : 1)) / columns;
       Object.assign(spec, { facet, columns });
       if (columns < panels) spec.resolve = { ...resolve, axis: { ...resolve.axis, x: "independent" } };
       legends(spec.spec, room);

@@ -1,9 +1,14 @@
-"""Altair charts of the book, by what they show: `charts.layers.along_encoders(table, "snr", "SNR")` and so on."""
+"""Altair charts of the book, by what they show: `charts.layers.along_encoders(table, "snr", "SNR")` and so on.
 
-from lib.charts import base, heads, language, layers, matrices, nodes, palette, pictures, pruning, verdicts
+`charts.tables.table` shows numbers, `charts.drawing` the network and the procedure.
+"""
+
+from lib.charts import base, heads, language, layers, matrices, nodes, palette, pictures, pruning, tables, verdicts
+from lib.charts.network import drawing
 
 __all__ = [
     "base",
+    "drawing",
     "heads",
     "language",
     "layers",
@@ -12,5 +17,6 @@ __all__ = [
     "palette",
     "pictures",
     "pruning",
+    "tables",
     "verdicts",
 ]

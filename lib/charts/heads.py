@@ -132,16 +132,12 @@ def superclasses(owner: np.ndarray, names: list[str], heads: int) -> alt.Chart:
     base = alt.Chart(long, width=34 * heads, height={"step": 17}).encode(
         x=alt.X("head:O", axis=alt.Axis(labelAngle=0)), y=alt.Y("superclass:N", title=None, sort=order)
     )
-    scale = alt.Scale(domain=[0, int(counts.to_numpy().max())], range=[faded(SIGNAL, 0), SIGNAL], interpolate="rgb")
+    shades = [faded(SIGNAL, 0), faded(SIGNAL, 0.6)]  # text of the page's colour stays readable on the strongest
+    scale = alt.Scale(domain=[0, int(counts.to_numpy().max())], range=shades, interpolate="rgb")
     cells = base.mark_rect(stroke=TEXT, strokeOpacity=0.2).encode(
         color=alt.Color("labels:Q", scale=scale, legend=None), tooltip=["superclass:N", "head:O", "labels:Q"]
     )
-    text = base.mark_text(fontSize=11).encode(text="labels:Q").transform_filter("datum.labels > 0")
-    text = text.encode(
-        color=alt.when(f"datum.labels > {counts.to_numpy().max() / 2}").then(alt.value("white")).otherwise(
-            alt.value(TEXT)
-        )
-    )  # fmt: skip
+    text = base.mark_text(fontSize=11, color=TEXT).encode(text="labels:Q").transform_filter("datum.labels > 0")
     return described(cells + text, "Number of labels of each superclass that each head is the expert for")
 
 

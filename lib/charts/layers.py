@@ -83,14 +83,15 @@ def sharpening(table: pd.DataFrame) -> alt.Chart:
         {"what": {"snr": "measured", "control": "labels shuffled"}}
     )
     long = long[np.isfinite(long["value"]) & (long["value"] > 0)]
-    kinds = ["measured", "labels shuffled"]
+    kinds, thresholds = ["measured", "labels shuffled"], sorted(long["threshold"].unique())
+    colours = alt.Scale(domain=thresholds, range=ordered(len(thresholds)))
     chart = (
         alt.Chart(long, width=150, height=190)
         .mark_line(point=alt.OverlayMarkDef(size=25))
         .encode(
             x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("value:Q", title="signal-to-noise ratio", scale=alt.Scale(type="log")),
-            color=alt.Color("threshold:O", title="threshold", scale=alt.Scale(scheme="viridis")),
+            color=alt.Color("threshold:O", title="threshold", scale=colours),
             strokeDash=alt.StrokeDash("what:N", title=None, scale=alt.Scale(domain=kinds, range=[[1, 0], [4, 3]])),
             tooltip=[
                 "place:N",

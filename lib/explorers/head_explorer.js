@@ -100,7 +100,7 @@ function modusHeadExplorer(root, given) {
       box.append(line);
     }
     const table = document.createElement("table"), head = table.createTHead().insertRow(), body = table.createTBody();
-    table.createCaption().textContent = `Through the encoders: nodes of each head (1 to ${H}) that recognise it`;
+    box.append(element("p", `Through the encoders: nodes of each head (1 to ${H}) that recognise it`));
     for (const text of ["encoder", ...range(H).map((h) => h + 1)]) head.append(element("th", text, { scope: "col" }));
     for (const f of range(E)) {
       const k = f === e ? c : counts(f), row = body.insertRow();

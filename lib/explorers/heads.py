@@ -1,6 +1,5 @@
 """The head explorer, twice over the same measures: in the page (no kernel) and live in Jupyter."""
 
-import base64
 import html
 
 import ipywidgets as widgets
@@ -9,6 +8,7 @@ from IPython.display import HTML
 
 from lib import charts, heads, snp
 from lib.data import normalise, tensor
+from lib.explorers import packing
 from lib.explorers.page import script
 from lib.system.errors import unknown
 
@@ -34,7 +34,7 @@ def content(run, encoder: int | None = None, head: int | None = None, label: int
         }
         encoders.append(
             {
-                "diagonal": base64.b64encode(diagonal(run, f"{number}.mha").tobytes()).decode(),
+                "diagonal": packing.diagonal(run.nodes(f"{number}.mha")),
                 "accuracy": np.rint(1000 * grid["accuracy"]).astype(int).tolist(),
                 "damage": np.rint(1000 * grid["damage"]).astype(int).tolist(),
                 "expert": grid["expert"].argmax(0).tolist(),
@@ -60,15 +60,6 @@ def content(run, encoder: int | None = None, head: int | None = None, label: int
         "threshold": snp.THRESHOLD,
         "open": {"encoder": encoder - 1, "head": h, "label": int(ahead[h].argmax()) if label is None else label},
     }
-
-
-def diagonal(run, site: str) -> np.ndarray:
-    """S_n[i, i] of a site's nodes in 200ths, rounded up, negative as zero: uint8 (nodes, K).
-
-    Rounding up makes "greater than a threshold" exact for thresholds that are whole 200ths.
-    """
-    found = snp.normalised_diagonal(run.class_means(site).astype(float), run.weight(site).astype(float))
-    return np.ceil(np.clip(found, 0, 1) * 200 - 1e-9).astype(np.uint8)
 
 
 class HeadExplorer(widgets.VBox):

@@ -4,7 +4,6 @@ The page's version cannot be a Vega chart: the greedy clusters at a threshold of
 its expressions do not have. It is a small script that gets every node's class means and weights and forms the rest.
 """
 
-import base64
 import html
 
 import ipywidgets as widgets
@@ -12,6 +11,7 @@ import numpy as np
 from IPython.display import HTML
 
 from lib import charts, snp
+from lib.explorers import packing
 from lib.explorers.page import script
 from lib.measure import SILENCING
 from lib.system.errors import unknown
@@ -63,23 +63,10 @@ def content(measured, site: str | None = None, node: int = 0) -> dict:
 def numbers(measured, site: str) -> list[dict]:
     """Class means and weights of a site, packed.
 
-    They travel as 16-bit integers, each node with its own scale: 4 bytes a node and label. Over the thresholds that the
-    explorer offers, one node in a thousand then has other clusters (tests/test_explorers.py); of 8 bits, every fourth.
+    Over the thresholds that the explorer offers, one node in a thousand then has other clusters
+    (tests/test_page_explorers.py); of 8 bits instead of 16, every fourth.
     """
-    return [_packed(measured.class_means(site)), _packed(measured.weight(site))]
-
-
-def _packed(values: np.ndarray) -> dict:
-    """(K, nodes) -> base64 of int16 (nodes, K), little endian, and the unit of each node."""
-    unit = np.maximum(np.abs(values).max(0), 1e-30) / 32767
-    integers = np.rint(values / unit).astype("<i2").T
-    return {"q": base64.b64encode(integers.tobytes()).decode(), "unit": [float(f"{u:.5g}") for u in unit]}
-
-
-def unpacked(packed: dict) -> np.ndarray:
-    """The inverse of the page's packing, up to its rounding: (K, nodes)."""
-    integers = np.frombuffer(base64.b64decode(packed["q"]), "<i2")
-    return integers.reshape(len(packed["unit"]), -1).T * np.array(packed["unit"])
+    return [packing.packed(measured.class_means(site)), packing.packed(measured.weight(site))]
 
 
 class NodeExplorer(widgets.VBox):

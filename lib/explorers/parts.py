@@ -8,7 +8,7 @@ and stays small however large the network is.
 from collections.abc import Iterable
 from pathlib import Path
 
-from lib.explorers import heads, nodes
+from lib.explorers import heads, nodes, pruning
 from lib.explorers.page import literal
 from lib.system import files
 
@@ -27,6 +27,10 @@ def write(folder: Path, runs: Iterable) -> dict[str, list[str]]:
                 _write(folder, f"{run.name}/{site}", nodes.numbers(run, site))
         if run.has("fields") and run.has("heads"):
             found["heads"] = heads.content(run)
+        if run.has("fields") and run.has("andc"):
+            found["pruning"] = pruning.content(run)
+            for encoder in found["pruning"]["encoders"]:
+                _write(folder, f"{run.name}/pruning-{encoder}", pruning.numbers(run, encoder))
         for name, content in found.items():
             _write(folder, f"{run.name}/{name}", content)
         if found:
