@@ -49,7 +49,7 @@ def claims(run) -> list[Finding]:
        number. With one seed the standard error is that of two accuracies on so many images;
     5. judged at the last encoder by every control that was measured, each of which speaks for the claim only if it does
        in every seed; `lib.experiments.heads_tables.controls` has their rules. Holds if all speak for it; does not hold
-       if random heads, the untrained network or a probe on shuffled labels explains the polarisation; in part
+       if random heads or the untrained network explain the polarisation, for then training has broken nothing; in part
        otherwise. Those that speak against it are named;
     6. holds at a read-out, pooled or flattened, if in a CNN trained on the same images the SNR's excess over the SNR
        with shuffled output labels grows from first to last block, and by more than in the untrained CNN; in part if at

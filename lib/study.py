@@ -84,6 +84,16 @@ class Found(Measures):
         return self.measured[silencing].class_means[site]
 
 
+def growth(sharpened: pd.DataFrame) -> pd.DataFrame:
+    """By how much the SNR's excess over its control grows from the first to the last encoder.
+
+    sharpened: as of `Measures.sharpening`. One row a place and silencing, one column a threshold.
+    """
+    table = sharpened.assign(excess=sharpened["snr"] - sharpened["control"]).sort_values("encoder")
+    ends = table.groupby(["place", "silencing", "threshold"], sort=False)["excess"].agg(["first", "last"])
+    return (ends["last"] - ends["first"]).unstack()
+
+
 class Study(Measures):
     """Trains a probe at each site on one image set and measures class means on another; nothing is stored.
 

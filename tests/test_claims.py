@@ -267,10 +267,15 @@ SHAPED, OWNED = shaped_nodes(K, 4), np.stack([np.eye(K)[:, np.repeat(np.arange(K
     ("changed", "pairs", "expected"),
     [
         ({}, SHAPED, (HOLDS, "")),
-        ({"shuffled_z": np.nan, "untrained_z": np.nan}, SHAPED, (HOLDS, "")),  # no node recognised any label there
+        (
+            {"shuffled_observed": np.nan, "untrained_observed": np.nan},
+            SHAPED,
+            (HOLDS, ""),
+        ),  # no node recognised any label there
         ({"p": 0.01}, SHAPED, (NOT, "against it: random heads")),
-        ({"shuffled_z": 5.0}, SHAPED, (NOT, "against it: shuffled labels")),
-        ({"untrained_z": 6.0, "damage_low": 0.0}, SHAPED, (NOT, "against it: untrained network, removal")),
+        ({"shuffled_observed": 0.5}, SHAPED, (PART, "against it: shuffled labels")),
+        ({"shuffled_observed": 0.7, "shuffled_null_mean": 0.6}, SHAPED, (HOLDS, "")),  # an excess of 0.25 against 0.375
+        ({"untrained_observed": 0.6, "damage_low": 0.0}, SHAPED, (NOT, "against it: untrained network, removal")),
         ({"damage_low": 0.0}, SHAPED, (PART, "against it: removal")),
         ({"margin_z": 2.0}, SHAPED, (PART, "against it: random groups")),
         ({"head_accuracy": 0.3}, SHAPED, (PART, "against it: any nodes")),
@@ -286,12 +291,10 @@ def test_5_names_every_control_that_speaks_against_it(changed, pairs, expected):
 
 def heads_run(changed: dict, pairs: np.ndarray) -> Made:
     good = {
-        "p": 0.001, "z": 5.0, "shuffled_z": 2.0, "untrained_z": 1.0, "damage_low": 0.1, "margin_z": 3.0,
-        "head_accuracy": 0.4,
+        "p": 0.001, "z": 5.0, "observed": 0.5, "null_mean": 0.2, "untrained_observed": 0.2, "untrained_null_mean": 0.2,
+        "shuffled_observed": 0.3, "shuffled_null_mean": 0.2, "damage_low": 0.1, "margin_z": 3.0, "head_accuracy": 0.4,
     }  # fmt: skip
-    names = ("observed", "null_mean", "damage_rho", "damage_high", "untrained_observed", "untrained_null_mean",
-             "shuffled_observed", "shuffled_null_mean")  # fmt: skip
-    rest = dict.fromkeys(names, 0.5)
+    rest = dict.fromkeys(("untrained_z", "shuffled_z", "damage_rho", "damage_high"), 0.5)
     encoders = [rest | good | {"encoder": 1, "p": 0.5}, rest | good | {"encoder": 2} | changed]
     joined = [
         {"encoder": e, "head": h, "nodes": n, "random_group": 0.3 if n == 5 and e == 2 else 0.9}

@@ -4,7 +4,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.charts.base import PANEL, SHARE, described, named, on_canvas, pixels, told_apart
+from lib.charts.base import PANEL, SHARE, described, named, on_canvas, pixels
 from lib.charts.palette import NEGATIVE, NEUTRAL, NOISE, SIGNAL, TEXT, colours, faded
 from lib.heads import shares
 
@@ -71,22 +71,25 @@ def against_chance(table: pd.DataFrame) -> alt.Chart:
 
 
 def rotations(table: pd.DataFrame) -> alt.Chart:
-    """Polarisation of the nodes as they are, after rotations inside heads, and across them, along the encoders."""
-    names = {
-        "observed": "nodes as they are",
-        "rotated_mean": "rotated inside each head",
-        "mixed_mean": "mixed across heads",
-    }
-    long = table.melt("encoder", list(names), "kind", "polarisation")
-    long["kind"] = long["kind"].map(names)
-    drawn = dict(zip(names.values(), (SIGNAL, NOISE, NEUTRAL), strict=True))
-    chart = alt.Chart(long, width=360, height=220).mark_line(point=alt.OverlayMarkDef(size=60)).encode(
-        x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)),
-        y=alt.Y("polarisation:Q"),
-        **told_apart("kind", drawn),
-        tooltip=["kind:N", "encoder:O", alt.Tooltip("polarisation:Q", format=".3f")],
-    )  # fmt: skip
-    return described(chart, "Mean polarisation along the encoders before and after random rotations of the nodes")
+    """Polarisation beyond random heads of the nodes as they are (line), and after rotations inside the heads (band).
+
+    table: one row an encoder, with the fields of `heads.rotation_test`; the band is two standard deviations.
+    """
+    table = table.assign(
+        low=table["null_mean"] - 2 * table["null_std"], high=table["null_mean"] + 2 * table["null_std"]
+    )
+    base = alt.Chart(table, width=360, height=220).encode(x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)))
+    title = "polarisation beyond random heads"
+    band = base.mark_area(color=NOISE, opacity=0.3).encode(y=alt.Y("low:Q", title=title), y2="high:Q")
+    middle = base.mark_line(color=NOISE, strokeDash=[4, 4]).encode(y="null_mean:Q")
+    line = base.mark_line(color=SIGNAL, point=alt.OverlayMarkDef(size=60, color=SIGNAL)).encode(
+        y="observed:Q",
+        tooltip=["encoder:O", *(alt.Tooltip(f"{c}:Q", format=".3f") for c in ("observed", "null_mean", "z", "p"))],
+    )
+    return described(
+        band + middle + line,
+        "Polarisation beyond random heads along the encoders: nodes as they are, and rotated inside their heads",
+    )
 
 
 def over_runs(table: pd.DataFrame) -> alt.Chart:
@@ -105,7 +108,7 @@ def over_runs(table: pd.DataFrame) -> alt.Chart:
     long["kind"] = long["kind"].map(names)
     colours = alt.Scale(domain=list(names.values()), range=[SIGNAL, NOISE, NEUTRAL, NEGATIVE])
     base = alt.Chart(long, width=360, height={"step": 34}).encode(
-        y=alt.Y("name:N", title=None, sort=list(runs["name"]))
+        y=alt.Y("name:N", title=None, sort=list(runs["name"]), axis=alt.Axis(labelLimit=300))
     )
     points = base.mark_circle(size=90, opacity=1).encode(
         x=alt.X("value:Q", title="polarisation beyond random heads"),

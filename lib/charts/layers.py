@@ -90,9 +90,14 @@ def sharpening(table: pd.DataFrame) -> alt.Chart:
         .mark_line(point=alt.OverlayMarkDef(size=25))
         .encode(
             x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("value:Q", title="signal-to-noise ratio", scale=alt.Scale(type="log")),
+            y=alt.Y("value:Q", title="signal-to-noise ratio", scale=alt.Scale(type="log", nice=False)),
             color=alt.Color("threshold:O", title="threshold", scale=colours),
-            strokeDash=alt.StrokeDash("what:N", title=None, scale=alt.Scale(domain=kinds, range=[[1, 0], [4, 3]])),
+            strokeDash=alt.StrokeDash(
+                "what:N",
+                title=None,
+                scale=alt.Scale(domain=kinds, range=[[1, 0], [4, 3]]),
+                legend=alt.Legend(symbolType="stroke", symbolSize=400, symbolFillColor="transparent"),
+            ),
             tooltip=[
                 "place:N",
                 "silencing:N",

@@ -129,24 +129,24 @@ def gains(table: pd.DataFrame) -> alt.Chart:
 
     One panel a control; cells by kept weights, a colour for each run; filled: beyond chance after adjustment.
     """
+    runs = list(table["run"].unique())
     shown = table.assign(
         low=table["gain"] - 2 * table["error"], high=table["gain"] + 2 * table["error"], beyond=table["adjusted"] < 0.05
     )
     runs = list(table["run"].unique())
-    base = alt.Chart(shown, width=PANEL, height=240).encode(
+    base = alt.Chart(width=PANEL, height=240).encode(
         x=alt.X("kept:Q", title="share of weights kept", axis=alt.Axis(format=SHARE)),
+        y=alt.Y("gain:Q", title="ANDC less its control", axis=alt.Axis(format=GAIN)),
         color=alt.Color("run:N", title=None, scale=alt.Scale(domain=runs, range=colours(len(runs)))),
         tooltip=["run:N", "regime:N", "layers:N", "encoder:O", "reading:N", "threshold:Q",
-                 *(alt.Tooltip(f"{c}:Q", format="+.1%") for c in ("gain", "error")), "adjusted:Q"],
+                 *(alt.Tooltip(f"{c}:Q", format="+.1%") for c in ("gain", "error")),
+                 alt.Tooltip("adjusted:Q", format=".2g")],
     )  # fmt: skip
-    bars = base.mark_rule(opacity=0.35).encode(y=alt.Y("low:Q", title="ANDC less its control"), y2="high:Q")
-    points = base.mark_point(size=35).encode(
-        y=alt.Y("gain:Q", axis=alt.Axis(format=GAIN)),
-        fillOpacity=alt.when("datum.beyond").then(alt.value(1)).otherwise(alt.value(0)),
-        fill=alt.Fill("run:N", legend=None, scale=alt.Scale(domain=runs, range=colours(len(runs)))),
-    )
-    zero = base.mark_rule(color=TEXT).encode(y=alt.datum(0), x=alt.value(0), x2=alt.value("width"))
-    chart = alt.layer(zero, bars, points).facet(
+    bars = base.mark_rule(opacity=0.35).encode(y="low:Q", y2="high:Q")
+    hollow = base.transform_filter("!datum.beyond").mark_point(size=35, filled=False)
+    filled = base.transform_filter("datum.beyond").mark_point(size=35, filled=True, opacity=1)
+    zero = alt.Chart().mark_rule(color=TEXT).encode(y=alt.datum(0))
+    chart = alt.layer(zero, bars, hollow, filled, data=shown).facet(
         alt.Column("control:N", title=None, sort=list(table["control"].unique()))
     )
     return described(chart, "Accuracy of ANDC less that of each control in every cell that was measured, by run")

@@ -98,3 +98,44 @@ def confirmed(table: pd.DataFrame, found_in: str, tested_in: str) -> pd.DataFram
     found = hypotheses.merge(other.rename(columns={"gain": "tested", "error": "tested_error"}), on=keys)
     found["adjusted"] = holm(stats.norm.sf(found.pop("z")))
     return found.assign(confirmed=(found["tested"] > 0) & (found["adjusted"] < LEVEL))
+
+
+def transferred(table: pd.DataFrame) -> pd.DataFrame:
+    """`confirmed` for the run with most seeds, which finds, and each other: one row a run and control, counted.
+
+    found_in, tested_in, control; cells: found, and measured in the other run; confirmed: how many of them; gain,
+    tested: mean gain where found, and there.
+    """
+    found_in = table.groupby("run", sort=False)["seeds"].max().idxmax()
+    rows = []
+    for run in table["run"].drop_duplicates():
+        for control, part in confirmed(table, found_in, run).groupby("control", sort=False):
+            about = {"found_in": found_in, "tested_in": run, "control": control, "cells": len(part)}
+            means = {"gain": part["gain"].mean(), "tested": part["tested"].mean()}
+            rows.append(about | {"confirmed": int(part["confirmed"].sum())} | means)
+    columns = ["found_in", "tested_in", "control", "cells", "confirmed", "gain", "tested"]
+    found = pd.DataFrame(rows, columns=columns)
+    return found[found["tested_in"] != found_in].reset_index(drop=True)
+
+
+def sentences(table: pd.DataFrame) -> list[str]:
+    """Where the rule earns something, by control, and whether other runs confirm it; one sentence if nowhere."""
+    if earned(table).empty:
+        return [f"ANDC beats none of its controls in any of the {len(table)} cells that were measured."]
+    tests, said = transferred(table), []
+    for control, part in table.groupby("control", sort=False):
+        better, worse = (((part["gain"] * sign > 0) & (part["adjusted"] < LEVEL)) for sign in (1, -1))
+        places = ", ".join(
+            f"{layers} without retraining" if regime == "none" else f"{layers} {regime}"
+            for (layers, regime), _ in part[better].groupby(["layers", "regime"], sort=False)
+        )
+        text = f"Against **{control}** ANDC is better in {better.sum()} of {len(part)} cells, worse in {worse.sum()}"
+        text += f"; better in {places}" if places else ""
+        checks = [
+            f"{row.confirmed} of {row.cells} in `{row.tested_in}`"
+            for row in tests[tests["control"] == control].itertuples()
+        ]
+        if checks:
+            text += f". Of what `{tests['found_in'].iloc[0]}` shows, other data confirm {', '.join(checks)}"
+        said.append(text + ".")
+    return said
