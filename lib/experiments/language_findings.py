@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lib.experiments import language
+from lib.experiments import language, pruning_verdict
 
 MISSING = "Not measured yet."
 
@@ -144,18 +144,20 @@ def heads(broken: pd.DataFrame, removed: pd.DataFrame) -> str:
 
 
 def pruning(pruned: pd.DataFrame) -> str:
-    """One line a network and regime of `language.pruned`: ANDC beside the unpruned network and every control."""
+    """One line a network and threshold of `language.pruned`, retrained: ANDC beside the unpruned network and others."""
     lines = []
-    for (name, regime), part in pruned.groupby(["network", "regime"], sort=False):
-        rule = part[part["method"] == "andc"].iloc[0]
+    retrained = pruned[pruned["regime"] == "retrained"]
+    for (name, threshold), part in retrained.groupby(["network", "threshold"], sort=False):
+        points = part["difference"].map("{:+.1%}".format).str.rstrip("%")
+        told = points.where(part["sign"] != 0, "(" + points + ")")
         others = [
-            f"{'unpruned' if row.method == 'dense' else row.method} {row.accuracy:.1%} ({100 * row.difference:+.1f}"
-            f" points{', within chance' * row.within})"
-            for row in part.itertuples()
-            if row.method != "andc"
+            f"{pruning_verdict.NAMES[row.other]} {row.accuracy:.1%}, {text}"
+            for row, text in zip(part.itertuples(), told, strict=True)
         ]
+        first = part.iloc[0]
         lines.append(
-            f"- {name}, regime {regime}, {rule['kept']:.0%} of the feed-forward weights kept: ANDC"
-            f" {rule['accuracy']:.1%}; {'; '.join(others)}."
+            f"- {name}, threshold {threshold:g}, {first['kept']:.0%} of the feed-forward weights kept, retrained: ANDC"
+            f" {first['andc']:.1%}. The others, and by how many points ANDC is better (brackets: within two standard"
+            f" errors): {'; '.join(others)}."
         )
     return "\n".join(lines) or MISSING
