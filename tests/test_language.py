@@ -227,10 +227,15 @@ def test_what_is_said_names_every_control(networks):
     assert "as published" in without and "not judged, since the network at random weights" in without
     assert "of 2 seeds" in language_findings.growth(nodes) and "of 1 seed)" not in language_findings.growth(nodes)
     told = language_findings.heads(broken, removed)
-    assert "at 4 of 4 encoders and seeds" in told and "shuffled labels" in told and "untrained" in told
+    assert (
+        "fine-tuned at 4 of 4 in 2 seeds" in told
+        and "as published at 2 of 2 (" in told
+        and "shuffled labels" in told
+        and "untrained" in told
+    )
     assert "random heads" in language_findings.domains(clusters, owners)
     assert language_findings.measured(networks).startswith(
-        "as published: mine (test accuracy 50.0%); fine-tuned: tuned-0"
+        "Made of these runs: as published: mine (test accuracy 50.0%); fine-tuned: tuned-0"
     )
 
 
@@ -251,8 +256,8 @@ def drawn(nodes, clusters, owners, broken, removed) -> list:
     return [
         charts.language.side_by_side(language.over_seeds(nodes, "accuracy"), "accuracy", "accuracy", percent=True),
         charts.language.side_by_side(language.over_seeds(nodes, "snr", "control"), "snr", "SNR", control="control"),
-        charts.language.beside_chance(clusters, "place", "share"),
-        charts.language.beside_chance(owners, "what", "index"),
+        charts.language.beside_chance(clusters, "network", "place", "share"),
+        charts.language.beside_chance(owners, "what", "network", "index"),
         charts.language.polarisation(broken),
         charts.language.removal(removed),
     ]
