@@ -117,8 +117,8 @@ def excess(observed: np.ndarray | float, null_mean: np.ndarray | float) -> np.nd
     With fewer nodes chance gives more polarisation, so that bare values of heads of different sizes do not compare. NaN
     where random heads give 1 too.
     """
-    left = np.asarray(1.0 - null_mean)
-    return np.divide(observed - null_mean, left, out=np.full(left.shape, np.nan), where=left > 0)[()]
+    observed, chance = np.broadcast_arrays(np.asarray(observed, float), np.asarray(null_mean, float))
+    return np.divide(observed - chance, 1 - chance, out=np.full(chance.shape, np.nan), where=chance < 1)[()]
 
 
 def rotation_test(

@@ -247,6 +247,7 @@ class ScheduleRecipe:
             training,
             epochs=epochs,
             lr=training.lr * rate,
+            parts="all",
             first_lr=0.0,
             final_lr=0.0,
             warmup_epochs=self.warmup_epochs,

@@ -10,7 +10,7 @@ from lib import measure, snp
 from lib.data import ImageSet
 from lib.probes import Probe
 from lib.recipes import ProbeRecipe
-from lib.sites import at, parse
+from lib.sites import parse
 from lib.system.errors import unknown
 from lib.training.probes import train_probes
 
@@ -43,25 +43,6 @@ class Measures:
             for site, nodes in found.items()
         )
 
-    def sharpening(
-        self, places: Iterable[str], thresholds: Iterable[float], repeats: int = snp.RELABELLINGS
-    ) -> pd.DataFrame:
-        """SNR along the encoders by both conventions of silencing and some thresholds, beside its control.
-
-        One row a place, encoder, silencing and threshold: snr, and control, the SNR with shuffled output labels, mean
-        over `repeats` namings, the same everywhere.
-        """
-        rows = []
-        for site in at(self.sites, *places):
-            for silencing in measure.SILENCING:
-                nodes = self.nodes(site, "test", silencing)
-                for threshold in thresholds:
-                    snr = snp.site_statistics(nodes, threshold)["snr"]
-                    control = snp.relabelled_snr(nodes, threshold, repeats)
-                    about = {"silencing": silencing, "threshold": threshold}
-                    rows.append(parse(site)._asdict() | about | {"snr": snr, "control": control})
-        return pd.DataFrame(rows)
-
     def _check_site(self, site: str):
         if site not in self.sites:
             raise unknown("site", site, self.sites)
@@ -82,16 +63,6 @@ class Found(Measures):
         """Mean pooled value of each node over the images of each label, (K, nodes)."""
         self._check_site(site)
         return self.measured[silencing].class_means[site]
-
-
-def growth(sharpened: pd.DataFrame) -> pd.DataFrame:
-    """By how much the SNR's excess over its control grows from the first to the last encoder.
-
-    sharpened: as of `Measures.sharpening`. One row a place and silencing, one column a threshold.
-    """
-    table = sharpened.assign(excess=sharpened["snr"] - sharpened["control"]).sort_values("encoder")
-    ends = table.groupby(["place", "silencing", "threshold"], sort=False)["excess"].agg(["first", "last"])
-    return (ends["last"] - ends["first"]).unstack()
 
 
 class Study(Measures):

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from conftest import STRANGE, FewNodes, tiny_config, tiny_images
-from lib import cct, charts, data, explorers, heads, snp, study
+from lib import cct, charts, data, explorers, heads, snp
+from lib.experiments import sharpening
 from lib.explorers import packing
 from lib.probes import Probe
 from lib.runs.definition import Definition
@@ -37,20 +38,6 @@ def test_every_chart_is_valid_and_says_what_it_shows():
     for chart in made:
         content = chart.to_dict()
         assert content["description"] and content["config"]["background"] == "transparent"
-
-
-def test_sharpening_is_that_of_each_site_with_one_control_everywhere():
-    run = FewNodes()
-    table = run.sharpening(["mha", "ff"], [0.2, 0.5], repeats=3)
-    assert len(table) == 2 * 2 * 2 and set(table["silencing"]) == {"readout", "input"}
-    for row in table.itertuples():
-        nodes = run.nodes(f"{row.encoder}.{row.place}", "test", row.silencing)
-        assert row.snr == snp.site_statistics(nodes, row.threshold)["snr"]
-        assert row.control == snp.relabelled_snr(nodes, row.threshold, 3)
-    several = pd.concat([table, table.assign(encoder=2, snr=table["snr"] + 1, control=table["control"] + 0.25)])
-    grown = study.growth(several)
-    assert grown.shape == (4, 2) and np.allclose(grown, 0.75)
-    assert np.allclose(study.growth(several.iloc[::-1]).loc[grown.index], 0.75)
 
 
 def test_a_matrix_reaches_the_page_as_one_row_a_label():
@@ -239,7 +226,7 @@ def test_charts_of_pruning_and_heads_are_valid():
         charts.heads.head_map(np.array([[1, 0], [2, 0]]), ["a", "b"], "map"),
         charts.heads.against_chance(encoders),
         charts.heads.rotations(encoders),
-        charts.layers.sharpening(FewNodes().sharpening(["mha", "ff"], [0.2, 0.5], repeats=2)),
+        charts.layers.sharpening(sharpening.table(FewNodes(), thresholds=(0.2, 0.5))),
         charts.heads.removal(encoders),
         charts.heads.cooperation(joined.assign(random_group=0.1), 1),
         charts.heads.partition({"one": np.array([0, 1]), "two": np.array([1, 1])}, ["a", "b"]),

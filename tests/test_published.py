@@ -8,7 +8,7 @@ import torch
 
 from lib import andc, heads, runs, snp
 from lib.encoders import READOUT
-from lib.experiments import pruning_tables
+from lib.experiments import pruning_tables, retraining
 from lib.runs.results import packed
 
 RECORDS = {path.parent.name: json.loads(path.read_text()) for path in sorted(runs.PUBLISHED.glob("*/run.json"))}
@@ -99,6 +99,13 @@ def test_headline_accuracy_follows_from_the_stored_accuracies(run):
         assert of_labels.min() < whole < of_labels.max()
     assert run.results["best_probe_test_accuracy"] == pytest.approx(table["test_accuracy"].max(), abs=1e-6)
     assert snp.site_statistics(run.fields(run.sites[0]))["nodes"] == run.weight(run.sites[0]).shape[1]
+
+
+@pytest.mark.parametrize("name", [name for name, record in RECORDS.items() if "rates" in record["stages"]])
+def test_the_rate_of_retraining_is_the_one_that_the_trial_chose(name, monkeypatch):
+    monkeypatch.delenv("MODUS_RUNS", raising=False)
+    run = runs.Run(name, compute=False)
+    assert run.definition.retraining.rate == retraining.chosen(run.table("rates"))
 
 
 def test_every_regime_gets_a_verdict(run):

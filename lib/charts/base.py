@@ -111,6 +111,12 @@ def on_canvas(chart):
     return chart.properties(usermeta={"embedOptions": {"renderer": "canvas"}})
 
 
+def absent(text: str) -> alt.Chart:
+    """What stands in place of a chart for which a run has no numbers: a sentence that says what is missing."""
+    chart = alt.Chart(alt.InlineData([{"text": text}]), width=460, height=60).mark_text(fontSize=13, color=TEXT)
+    return described(chart.encode(text="text:N"), text)
+
+
 def pixels(image: np.ndarray, title: str, size: int = 200) -> alt.Chart:
     """An image uint8 (H, W, 3), one mark a pixel: to be drawn `on_canvas`."""
     rows = [{"x": x, "y": y, "c": "#{:02x}{:02x}{:02x}".format(*image[y, x])} for y, x in np.ndindex(image.shape[:2])]

@@ -77,10 +77,10 @@ def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
 def sharpening(table: pd.DataFrame) -> alt.Chart:
     """SNR along the encoders at several thresholds, by both conventions of silencing; dashed: labels shuffled.
 
-    table: as of `lib.study.Measures.sharpening`. One row of panels a convention, one column a place.
+    table: as of `lib.experiments.sharpening.table`. One row of panels a convention, one column a place.
     """
-    long = table.melt(["encoder", "place", "silencing", "threshold"], ["snr", "control"], "what", "value").replace(
-        {"what": {"snr": "measured", "control": "labels shuffled"}}
+    long = table.melt(["encoder", "place", "silencing", "threshold"], ["snr", "shuffled_snr"], "what", "value").replace(
+        {"what": {"snr": "measured", "shuffled_snr": "labels shuffled"}}
     )
     long = long[np.isfinite(long["value"]) & (long["value"] > 0)]
     kinds, thresholds = ["measured", "labels shuffled"], sorted(long["threshold"].unique())
