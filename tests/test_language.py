@@ -245,6 +245,15 @@ def test_what_is_said_names_every_control(networks):
     )
 
 
+def test_one_node_is_shown_with_the_domains_of_its_clusters():
+    run = Made("mine", of_domains(0))
+    text = language_findings.one_node(run)
+    assert "2.mha" in text and text.count("\n- ") == 1
+    assert "(domain" in text and text.count("intent") == 3
+    run.superclasses = None
+    assert "(domain" not in language_findings.one_node(run)
+
+
 def test_what_was_not_measured_is_said_and_drawn_as_such():
     nodes, clusters, owners, broken, removed, pruned = tables({})
     for text in (
