@@ -240,8 +240,11 @@ def test_what_is_said_names_every_control(networks):
         and "untrained" in told
     )
     assert "random heads" in language_findings.domains(clusters, owners)
-    assert language_findings.measured(networks).startswith(
-        "Made of these runs: as published: mine (test accuracy 50.0%); fine-tuned: tuned-0"
+    defined = networks | {"fine-tuned": [*networks["fine-tuned"], Made("tuned-2", at_random, seed=2)]}
+    runs = language_findings.measured(networks | {"as published": []}, defined)
+    assert runs == (
+        "Made of these runs: as published: not measured yet: mine; fine-tuned: tuned-0, tuned-1 (test accuracy 50.0%),"
+        " not measured yet: tuned-2; random weights: noise (test accuracy 50.0%)."
     )
 
 
@@ -262,7 +265,7 @@ def test_what_was_not_measured_is_said_and_drawn_as_such():
         language_findings.pruning(pruned),
     ):  # fmt: skip
         assert text == language_findings.MISSING
-    assert language_findings.measured({}).count("not measured yet") == 3
+    assert language_findings.measured({}, {}).count("not measured yet") == 3
     for chart in drawn(nodes, clusters, owners, broken, removed):
         assert chart.to_dict()["description"] == charts.language.MISSING
 

@@ -53,14 +53,17 @@ def in_short(nodes: pd.DataFrame, clusters: pd.DataFrame, broken: pd.DataFrame) 
     return "\n".join(f"- {line}" for line in lines)
 
 
-def measured(networks: language.Networks) -> str:
-    """Which runs there are of each network, with test accuracy, mean over seeds; and which are missing."""
+def measured(networks: language.Networks, defined: language.Networks) -> str:
+    """Which runs there are of each network, with test accuracy, mean over seeds, and which of those defined are not."""
     told = []
     for name in ("as published", "fine-tuned", "random weights"):
         runs = networks.get(name, ())
+        there = [run.name for run in runs]
+        missing = [run.name for run in defined.get(name, ()) if run.name not in there]
         accuracy = [run.results["test_accuracy"] for run in runs]
-        found = f"{', '.join(run.name for run in runs)} (test accuracy {sum(accuracy) / len(runs):.1%})" if runs else ""
-        told.append(f"{name}: {found or 'not measured yet'}")
+        found = f"{', '.join(there)} (test accuracy {sum(accuracy) / len(runs):.1%})" if runs else ""
+        absent = f"not measured yet: {', '.join(missing)}" if missing else "" if runs else "not measured yet"
+        told.append(f"{name}: {', '.join(filter(None, (found, absent)))}")
     return f"Made of these runs: {'; '.join(told)}."
 
 
