@@ -1,13 +1,12 @@
 """Networks of language side by side: tables of made-up runs, what is said of them, and charts of both."""
 
-import json
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from lib import charts, explorers, heads, snp
+from lib import charts, heads, snp
 from lib.experiments import language, language_findings
 from lib.study import Measures
 
@@ -183,15 +182,21 @@ def test_pruning_is_beside_every_method():
         Made("tuned-1", at_random, seed=1, andc=andc_table(andc=0.84, permuted=0.83, magnitude=0.9)),
     ]
     found = language.pruned({"mine": runs, "none": []})
-    assert found["method"].tolist() == ["dense", "andc", "permuted", "magnitude"]
-    wide = found.set_index("method")
-    assert wide["accuracy"]["andc"] == pytest.approx(0.82) and wide["difference"]["dense"] == pytest.approx(-0.08)
-    assert wide["within"]["permuted"] and not wide["within"]["dense"]
-    text = language_findings.pruning(found)
-    for part in ("ANDC 82.0%", "unpruned 90.0% (-8.0 points)", "permuted 81.0% (+1.0 points, within chance)",
-                 "magnitude 90.0% (-8.0 points)", "60% of the feed-forward weights"):  # fmt: skip
+    assert found["other"].tolist() == ["dense", "permuted", "magnitude"] and found["andc"].tolist() == pytest.approx(
+        [0.82] * 3
+    )
+    wide = found.set_index("other")
+    assert wide["difference"].to_dict() == pytest.approx({"dense": -0.08, "permuted": 0.01, "magnitude": -0.08})
+    assert wide["sign"].to_dict() == {"dense": -1, "permuted": 1, "magnitude": -1}
+    one = language.pruned({"mine": runs[:1]})
+    assert one.set_index("other")["sign"]["permuted"] == 0  # of one seed, on so few sentences
+    text = language_findings.pruning(one)
+    for part in ("ANDC 80.0%", "unpruned 90.0%, -10.0;", "permuted 79.0%, (+1.0);", "magnitude 90.0%, -10.0", "60% of"):
         assert part in text
-    assert language.pruned({"mine": runs}, threshold=0.7).empty
+    unmeasured = Made(
+        "tuned-2", at_random, andc=[row | {"regime": "none"} for row in andc_table(andc=0.8, permuted=0.7)]
+    )
+    assert language.pruned({"mine": [unmeasured]}).empty
 
 
 @pytest.fixture
@@ -222,10 +227,15 @@ def test_what_is_said_names_every_control(networks):
     assert "as published" in without and "not judged, since the network at random weights" in without
     assert "of 2 seeds" in language_findings.growth(nodes) and "of 1 seed)" not in language_findings.growth(nodes)
     told = language_findings.heads(broken, removed)
-    assert "at 4 of 4 encoders and seeds" in told and "shuffled labels" in told and "untrained" in told
+    assert (
+        "fine-tuned at 4 of 4 in 2 seeds" in told
+        and "as published at 2 of 2 (" in told
+        and "shuffled labels" in told
+        and "untrained" in told
+    )
     assert "random heads" in language_findings.domains(clusters, owners)
     assert language_findings.measured(networks).startswith(
-        "as published: mine (test accuracy 50.0%); fine-tuned: tuned-0"
+        "Made of these runs: as published: mine (test accuracy 50.0%); fine-tuned: tuned-0"
     )
 
 
@@ -246,8 +256,8 @@ def drawn(nodes, clusters, owners, broken, removed) -> list:
     return [
         charts.language.side_by_side(language.over_seeds(nodes, "accuracy"), "accuracy", "accuracy", percent=True),
         charts.language.side_by_side(language.over_seeds(nodes, "snr", "control"), "snr", "SNR", control="control"),
-        charts.language.beside_chance(clusters, "place", "share"),
-        charts.language.beside_chance(owners, "what", "index"),
+        charts.language.beside_chance(clusters, "network", "place", "share"),
+        charts.language.beside_chance(owners, "what", "network", "index"),
         charts.language.polarisation(broken),
         charts.language.removal(removed),
     ]
@@ -263,10 +273,3 @@ def test_charts_of_language_are_valid(networks):
         assert content["description"] and charts.language.MISSING not in content["description"]
     rows = made[0].to_dict()
     assert len(rows["datasets"][rows["data"]["name"]]) == 3 * 2 * len(language.PLACES)
-
-
-def test_the_page_holds_the_sites_of_one_place_where_it_is_told_to():
-    run = Made("mine", of_domains())
-    html = explorers.node_page(run, "2.mha").data
-    content = json.loads(html[html.index('{"labels"') : html.index("})</script>") + 1])
-    assert list(content["sites"]) == ["1.mha", "2.mha"] and content["labels"] == list(run.label_names)

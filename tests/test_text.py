@@ -16,6 +16,7 @@ from lib.data.text import noise
 from lib.encoders import attention_weights
 from lib.experiments.heads import damage
 from lib.experiments.masked import scores
+from lib.explorers import parts
 from lib.probes import Probe
 from lib.recipes import ProbeRecipe, TrainingRecipe
 from lib.runs import reproduce
@@ -291,7 +292,7 @@ def folder(home, encoder, monkeypatch):
     return home / "runs" / "tiny"
 
 
-def test_a_run_on_sentences_is_read_without_its_weights_and_without_transformers(folder, monkeypatch):
+def test_a_run_on_sentences_is_read_without_its_weights_and_without_transformers(folder, monkeypatch, tmp_path):
     made = runs.make("tiny")
     made.require("heads"), made.require("andc")
     assert set(made.results["provenance"]["train"]["versions"]) > {"transformers", "tokenizers"}
@@ -317,6 +318,11 @@ def test_a_run_on_sentences_is_read_without_its_weights_and_without_transformers
         with pytest.raises(UnpublishedFields, match=r"of run tiny is not published: .*`make reproduce RUN=tiny`"):
             read()
     assert len(loaded.table("heads_encoders")) == 2
+    offered = parts.write(tmp_path / "parts", [loaded])
+    assert offered == {"tiny": ["nodes", "heads"]}  # label sets of training sentences, for pruning, are not at hand
+    assert (tmp_path / "parts" / "tiny" / "2.mha.js").exists() and not (
+        tmp_path / "parts" / "tiny" / "2.out.js"
+    ).exists()
     with pytest.raises(UnpublishedWeights, match="`make reproduce RUN=tiny` trains the network anew"):
         loaded.network()
 

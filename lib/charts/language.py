@@ -8,6 +8,7 @@ from lib.charts.base import SHARE, described
 from lib.charts.palette import COLOURS, NEUTRAL, NOISE, PLACES, SIGNAL, TEXT, faded
 
 MISSING = "not measured yet"
+WIDTH = 150  # pixels of a panel: three stand side by side
 
 
 def side_by_side(table: pd.DataFrame, value: str, title: str, percent: bool = False, control: str = "") -> alt.Chart:
@@ -19,7 +20,7 @@ def side_by_side(table: pd.DataFrame, value: str, title: str, percent: bool = Fa
         return nothing()
     number = ".1%" if percent else ".2f"
     chosen = alt.selection_point(fields=["network"], bind="legend")
-    base = alt.Chart(width=170, height=230).encode(
+    base = alt.Chart(width=WIDTH, height=230).encode(
         x=alt.X("encoder:O", title="encoder", axis=alt.Axis(labelAngle=0)),
         color=_by(table, "network"),
         opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.12)),
@@ -38,17 +39,17 @@ def side_by_side(table: pd.DataFrame, value: str, title: str, percent: bool = Fa
     return described(chart, f"{title} along the encoders, a panel a place and a line a network")
 
 
-def beside_chance(table: pd.DataFrame, colour: str, title: str) -> alt.Chart:
-    """A statistic along the encoders, a panel a network, with what chance gives (mean, and two standard deviations).
+def beside_chance(table: pd.DataFrame, panel: str, colour: str, title: str) -> alt.Chart:
+    """A statistic along the encoders, with what chance gives (mean, and two standard deviations); mean over seeds.
 
-    Columns: those of `heads.PermutationTest`, network, encoder, seed, and `colour`, by which lines are told apart.
+    Columns: those of `heads.PermutationTest`, encoder, `panel`, and `colour`, by which lines are told apart.
     """
     if table.empty:
         return nothing()
     rows = table.assign(low=table["null_mean"] - 2 * table["null_std"], high=table["null_mean"] + 2 * table["null_std"])
-    keys = ["network", colour, "encoder"]
+    keys = [panel, colour, "encoder"]
     rows = rows.groupby(keys, sort=False)[["observed", "null_mean", "low", "high", "z", "p"]].mean().reset_index()
-    base = alt.Chart(width=190, height=230).encode(
+    base = alt.Chart(width=WIDTH, height=230).encode(
         x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)), color=_by(rows, colour)
     )
     numbers = [alt.Tooltip(f"{c}:Q", format=".3f") for c in ("observed", "null_mean", "p")]
@@ -57,12 +58,12 @@ def beside_chance(table: pd.DataFrame, colour: str, title: str) -> alt.Chart:
         base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", title=title), y2="high:Q"),
         base.mark_line(strokeDash=[4, 4], strokeWidth=1).encode(y="null_mean:Q"),
         base.mark_line(point=alt.OverlayMarkDef(size=50)).encode(
-            y="observed:Q", tooltip=["network:N", f"{colour}:N", "encoder:O", *numbers]
+            y="observed:Q", tooltip=[f"{panel}:N", f"{colour}:N", "encoder:O", *numbers]
         ),
         data=rows,
     )
-    chart = chart.facet(alt.Column("network:N", title=None, sort=_order(rows, "network")))
-    return described(chart, f"{title} along the encoders, a panel a network; dashed, with a band: by chance")
+    chart = chart.facet(alt.Column(f"{panel}:N", title=None, sort=_order(rows, panel)))
+    return described(chart, f"{title} along the encoders, a panel a {panel}; dashed, with a band: by chance")
 
 
 def polarisation(table: pd.DataFrame) -> alt.Chart:
@@ -75,7 +76,7 @@ def polarisation(table: pd.DataFrame) -> alt.Chart:
     names = {"network": "as it is", "untrained": "untrained network", "shuffled": "probe on shuffled labels"}
     rows = table.assign(what=table["what"].map(names))
     rows = rows.assign(low=rows["beyond"] - rows["error"], high=rows["beyond"] + rows["error"])
-    base = alt.Chart(width=190, height=230).encode(
+    base = alt.Chart(width=WIDTH, height=230).encode(
         x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)), color=_by(rows, "network")
     )
     tooltip = ["network:N", "what:N", "seed:O", "encoder:O", alt.Tooltip("z:Q", format=".1f")]
@@ -98,7 +99,7 @@ def removal(table: pd.DataFrame) -> alt.Chart:
         return nothing()
     several = table.groupby("network")["seed"].transform("nunique") > 1
     rows = table.assign(panel=table["network"] + (", seed " + table["seed"].astype(str)).where(several, ""))
-    base = alt.Chart(width=130, height=200).encode(x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)))
+    base = alt.Chart(width=WIDTH, height=200).encode(x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)))
     numbers = [alt.Tooltip(f"{c}:Q", format=".3f") for c in ("rho", "low", "high", "p")]
     chart = alt.layer(
         base.mark_rule(color=TEXT).encode(y=alt.datum(0)),
@@ -110,7 +111,7 @@ def removal(table: pd.DataFrame) -> alt.Chart:
         ),
         data=rows,
     )
-    chart = chart.facet(alt.Facet("panel:N", title=None, sort=_order(rows, "panel")), columns=4)
+    chart = chart.facet(alt.Facet("panel:N", title=None, sort=_order(rows, "panel")), columns=3)
     return described(chart, "Rank correlation between a head's share of a label and the damage its removal does to it")
 
 
@@ -169,4 +170,6 @@ def _by(table: pd.DataFrame, column: str) -> alt.Color:
     names = _order(table, column)
     colours = PLACES if set(names) <= set(PLACES) else dict(zip(names, COLOURS, strict=False))
     scale = alt.Scale(domain=names, range=[colours[name] for name in names])
-    return alt.Color(f"{column}:N", title=None, scale=scale, legend=alt.Legend(columns=3, labelLimit=260))
+    return alt.Color(
+        f"{column}:N", title=None, scale=scale, legend=alt.Legend(columns=3, labelLimit=260, symbolOpacity=1)
+    )

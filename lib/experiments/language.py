@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lib import heads, snp
-from lib.experiments import pruning_tables
+from lib.experiments import pruning_tables, pruning_verdict
 from lib.sites import at, parse
 
 PLACES = ("mha", "ff_hidden", "ff")
@@ -177,29 +177,26 @@ def removal(networks: Networks) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["network", "seed", "encoder", "rho", "low", "high", "p"]).dropna(subset="rho")
 
 
-def pruned(networks: Networks, threshold: float = snp.THRESHOLD) -> pd.DataFrame:
-    """Accuracy by each method of pruning both feed-forward layers of all encoders, mean over seeds.
+def pruned(networks: Networks) -> pd.DataFrame:
+    """ANDC beside the unpruned network and each other method, at the thresholds at which networks were retrained.
 
-    One row a network, regime and method at one threshold, the unpruned network first: kept, accuracy; difference, by
-    which ANDC is more accurate, and whether it is `within` two standard errors of two accuracies on so many sentences,
-    taken as independent.
+    One row a network, regime, threshold and other method, mean over seeds: kept, andc, accuracy (of the other),
+    difference, error and sign, as of `lib.experiments.pruning_verdict.Difference`.
     """
     rows = []
     for name, runs in networks.items():
-        runs = [run for run in runs if run.has("andc")]
-        table = pruning_tables.of_seeds(runs) if runs else pd.DataFrame(columns=["regime"])
-        for regime, part in table.groupby("regime", sort=False):
-            at = pruning_tables.select(part, layers="ff", threshold=threshold)
-            if not (at["method"] == "andc").any():
+        if not (runs := [run for run in runs if run.has("andc")]):
+            continue
+        table = pruning_tables.of_seeds(runs)
+        rule = pruning_tables.select(table, layers="ff", method="andc")
+        for (regime, threshold), _ in rule.groupby(["regime", "threshold"], sort=False):
+            if threshold not in set(rule[rule["regime"] == "retrained"]["threshold"]):
                 continue
-            both = pd.concat([part[part["method"] == "dense"], at]).groupby("method", sort=False)
-            accuracy, kept, n = both["top1"].mean(), both["kept"].mean(), at.groupby("seed")["images"].first().sum()
-            for method in accuracy.index:
-                mean, difference = accuracy[["andc", method]].mean(), accuracy["andc"] - accuracy[method]
-                within = abs(difference) <= 2 * np.sqrt(2 * mean * (1 - mean) / n)
-                row = {"network": name, "regime": regime, "method": method, "kept": kept[method]}
-                rows.append(row | {"accuracy": accuracy[method], "difference": difference, "within": bool(within)})
-    return pd.DataFrame(rows, columns=["network", "regime", "method", "kept", "accuracy", "difference", "within"])
+            about = {"network": name, "regime": regime}
+            for d in pruning_verdict.differences(table[table["regime"] == regime], threshold):
+                rows.append(about | dataclasses.asdict(d) | {"difference": d.mean, "sign": d.sign})
+    columns = ["network", "regime", "threshold", "other", "kept", "andc", "accuracy", "difference", "error", "sign"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 TEST = [field.name for field in dataclasses.fields(heads.PermutationTest)]

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lib.experiments import language
+from lib.experiments import language, pruning_verdict
 
 MISSING = "Not measured yet."
 
@@ -59,7 +59,7 @@ def measured(networks: language.Networks) -> str:
         accuracy = [run.results["test_accuracy"] for run in runs]
         found = f"{', '.join(run.name for run in runs)} (test accuracy {sum(accuracy) / len(runs):.1%})" if runs else ""
         told.append(f"{name}: {found or 'not measured yet'}")
-    return "; ".join(told)
+    return f"Made of these runs: {'; '.join(told)}."
 
 
 def _known(values: pd.Series, name: str) -> str:
@@ -101,61 +101,74 @@ def growth(nodes: pd.DataFrame) -> str:
 def domains(clusters: pd.DataFrame, owners: pd.DataFrame) -> str:
     """Of `clusters_in_domains` and `heads_in_domains`: at how many sites each exceeds chance (p < 0.01), by what."""
     lines = []
-    for name, part in clusters.groupby("network", sort=False):
+    if len(clusters):
         lines.append(
-            f"- {name}, clusters: {part['observed'].min():.0%} to {part['observed'].max():.0%} of the pairs are of one"
-            f" domain, by chance {part['null_mean'].mean():.0%}; beyond it (p < 0.01) {_beyond(part, 'sites')}."
+            "- Pairs of intents in one cluster that are of one domain, by chance"
+            f" {clusters['null_mean'].mean():.0%}: {_each(clusters, '.0%')}."
         )
-    for name, of_network in owners.groupby("network", sort=False):
-        told = [
-            f"{what}: index {part['observed'].min():.2f} to {part['observed'].max():.2f}, by chance"
-            f" {part['null_mean'].mean():.2f}, beyond it {_beyond(part, 'encoders')}"
-            for what, part in of_network.groupby("what", sort=False)
-        ]
-        lines.append(f"- {name}, heads: {'; '.join(told)}.")
+    for what, part in owners.groupby("what", sort=False):
+        chance = round(part["null_mean"].mean(), 2) + 0.0  # no -0.00
+        lines.append(f"- Heads and domains ({what}), index, by chance {chance:.2f}: {_each(part, '.2f')}.")
     return "\n".join(lines) or MISSING
 
 
-def _beyond(part: pd.DataFrame, what: str) -> str:
+def _each(tested: pd.DataFrame, form: str) -> str:
+    """Of each network the range of what was observed, and where it is beyond chance."""
+    told = []
+    for name, part in tested.groupby("network", sort=False):
+        low, high = part["observed"].min(), part["observed"].max()
+        told.append(f"{name} {low:{form}} to {high:{form}}, beyond it (p < 0.01) at {_of((part['p'] < 0.01), part)}")
+    return "; ".join(told)
+
+
+def _of(found: pd.Series, part: pd.DataFrame) -> str:
+    """ "3 of 12 places in 2 seeds": rows of a table at which something was found."""
     seeds = part["seed"].nunique()
-    return f"at {(part['p'] < 0.01).sum()} of {len(part)} {what}{f' of {seeds} seeds' * (seeds > 1)}"
+    return f"{found.sum()} of {len(part)}{f' in {seeds} seeds' * (seeds > 1)}"
 
 
 def heads(broken: pd.DataFrame, removed: pd.DataFrame) -> str:
     """Of `polarisation` and `removal`: at how many encoders symmetry breaks, and removal harms what heads recognise."""
-    lines = []
+    told, missed = [], []
     for name, part in broken.groupby("network", sort=False):
         own = part[part["what"] == "network"].set_index(["seed", "encoder"])
         z = part.pivot(index=["seed", "encoder"], columns="what", values="z")
         z = z.reindex(index=own.index, columns=["network", "untrained", "shuffled"])
         above = (own["p"] < 0.01) & ~(z["network"] <= z["shuffled"]) & ~(z["network"] <= z["untrained"])
-        lines.append(
-            f"- {name}: polarisation exceeds that of random heads (p < 0.01), and by more standard deviations than with"
-            f" a probe on shuffled labels and than in the untrained network, at {above.sum()} of {len(own)} encoders"
-            f" and seeds; beyond random heads it is {own['beyond'].min():.2f} to {own['beyond'].max():.2f}."
-        )
+        beyond = f"{own['beyond'].min():.2f} to {own['beyond'].max():.2f} beyond random heads"
+        told.append(f"{name} at {_of(above, own.reset_index())} ({beyond})")
     for name, part in removed.groupby("network", sort=False):
+        rho = f"{part['rho'].min():.2f} to {part['rho'].max():.2f}"
+        missed.append(f"{name} at {_of(part['low'] > 0, part)} (rank correlation {rho})")
+    lines = []
+    if told:
         lines.append(
-            f"- {name}: a label suffers more from losing the head that has its nodes (interval above zero) at"
-            f" {(part['low'] > 0).sum()} of {len(part)} encoders and seeds; rank correlation {part['rho'].min():.2f} to"
-            f" {part['rho'].max():.2f}."
+            "- Encoders at which polarisation exceeds that of random heads (p < 0.01), and by more standard deviations"
+            f" than with a probe on shuffled labels and than in the untrained network: {'; '.join(told)}."
+        )
+    if missed:
+        lines.append(
+            "- Encoders at which a label suffers more from losing the head that has its nodes (95 % interval above"
+            f" zero): {'; '.join(missed)}."
         )
     return "\n".join(lines) or MISSING
 
 
 def pruning(pruned: pd.DataFrame) -> str:
-    """One line a network and regime of `language.pruned`: ANDC beside the unpruned network and every control."""
+    """One line a network and threshold of `language.pruned`, retrained: ANDC beside the unpruned network and others."""
     lines = []
-    for (name, regime), part in pruned.groupby(["network", "regime"], sort=False):
-        rule = part[part["method"] == "andc"].iloc[0]
+    retrained = pruned[pruned["regime"] == "retrained"]
+    for (name, _), part in retrained.groupby(["network", "threshold"], sort=False):
+        points = part["difference"].map("{:+.1%}".format).str.rstrip("%")
+        told = points.where(part["sign"] != 0, "(" + points + ")")
         others = [
-            f"{'unpruned' if row.method == 'dense' else row.method} {row.accuracy:.1%} ({100 * row.difference:+.1f}"
-            f" points{', within chance' * row.within})"
-            for row in part.itertuples()
-            if row.method != "andc"
+            f"{pruning_verdict.NAMES[row.other]} {row.accuracy:.1%}, {text}"
+            for row, text in zip(part.itertuples(), told, strict=True)
         ]
-        lines.append(
-            f"- {name}, regime {regime}, {rule['kept']:.0%} of the feed-forward weights kept: ANDC"
-            f" {rule['accuracy']:.1%}; {'; '.join(others)}."
-        )
-    return "\n".join(lines) or MISSING
+        first = part.iloc[0]
+        lines.append(f"- {name}, {first['kept']:.0%} kept: ANDC {first['andc']:.1%}; {'; '.join(others)}.")
+    about = (
+        "Share of the feed-forward weights kept, accuracy after the same retraining, and by how many points ANDC is"
+        " better (brackets: within two standard errors).\n\n"
+    )
+    return about + "\n".join(lines) if lines else MISSING

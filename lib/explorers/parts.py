@@ -27,7 +27,8 @@ def write(folder: Path, runs: Iterable) -> dict[str, list[str]]:
                 _write(folder, f"{run.name}/{site}", nodes.numbers(run, site))
         if run.has("fields") and run.has("heads"):
             found["heads"] = heads.content(run)
-        if run.has("fields") and run.has("andc"):
+        whole = run.readable_sites == run.sites  # else the label sets of training data are not at hand
+        if run.has("fields") and run.has("andc") and whole:
             found["pruning"] = pruning.content(run)
             for encoder in found["pruning"]["encoders"]:
                 _write(folder, f"{run.name}/pruning-{encoder}", pruning.numbers(run, encoder))
