@@ -191,7 +191,13 @@ def test_pruning_is_beside_every_method():
     one = language.pruned({"mine": runs[:1]})
     assert one.set_index("other")["sign"]["permuted"] == 0  # of one seed, on so few sentences
     text = language_findings.pruning(one)
-    for part in ("ANDC 80.0%", "unpruned 90.0%, -10.0;", "permuted 79.0%, (+1.0);", "magnitude 90.0%, -10.0", "60% of"):
+    for part in (
+        "ANDC 80.0%",
+        "unpruned 90.0%, -10.0;",
+        "permuted 79.0%, (+1.0);",
+        "magnitude 90.0%, -10.0",
+        "60% kept",
+    ):
         assert part in text
     unmeasured = Made(
         "tuned-2", at_random, andc=[row | {"regime": "none"} for row in andc_table(andc=0.8, permuted=0.7)]
