@@ -93,17 +93,20 @@ def _accuracy(run) -> Finding:
 
 def _clusters(run) -> Finding:
     found = sharpening.clusters_of_seeds(run.seeds("fields"), "mha")
-    mean = found.groupby("network")[list(sharpening.COMPARED)].mean()
-    trained, shuffled = mean.loc["trained"], mean.loc["labels shuffled"]
+    mean = found.groupby("network", sort=False)[list(sharpening.COMPARED)].mean()
     small = found[found["network"] == "trained"]["cluster_size"] < 0.1 * len(run.label_names)
     return Finding(
         "each node identifies small clusters of labels, plus noise",
         "03-nodes",
         HOLDS if small.all() and found["exceeds"].dropna().all() else NOT,
         "",
-        f"A node of the last encoder's heads recognises {trained['clusters_per_node']:.1f} clusters of"
-        f" {trained['cluster_size']:.1f} labels, beside {trained['noise']:.0f} ones of noise; with the outputs' labels"
-        f" shuffled, {shuffled['clusters_per_node']:.1f} of {shuffled['cluster_size']:.1f}.",
+        "A node of the last encoder's heads recognises "
+        + "; ".join(
+            f"{r['clusters_per_node']:.1f} clusters of {r['cluster_size']:.1f} labels beside {r['noise']:.0f} ones of"
+            f" noise ({name})"
+            for name, r in mean.iterrows()
+        )
+        + ".",
         found,
     )
 

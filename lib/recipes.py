@@ -11,7 +11,7 @@ from lib.system.checked import Part, Parts, added, checked
 
 Counts = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
 Rule = Literal["andc", "permuted", "exchanged", "random", "dealt", "levelled", "magnitude"]  # that need no images
-Method = Rule | Literal["activation", "gradient"]
+Method = Literal[Rule, "activation", "gradient"]
 Repeats = Annotated[int, Field(ge=2)]  # of which a deviation is taken
 Stage = Annotated[tuple[PositiveFloat, PositiveInt], Field(strict=False)]
 Stages = Annotated[tuple[Stage, ...], Field(strict=False)]

@@ -17,7 +17,7 @@ def test_a_table_has_each_site_with_one_control_everywhere():
         found = snp.site_statistics(nodes, row.threshold)
         assert row.snr == found["snr"] and row.shuffled_snr == snp.relabelled_snr(nodes, row.threshold)
         clusters = [index for _, index in snp.clusters(nodes, row.threshold)]
-        assert row.recognised == np.mean((np.concatenate(clusters) >= 0).sum(1))
+        assert np.isclose(row.recognised, np.mean((np.concatenate(clusters) >= 0).sum(1)))
 
 
 def test_growth_is_of_the_excess_from_first_to_last_encoder_in_any_order_of_rows():
