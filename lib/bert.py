@@ -13,6 +13,7 @@ not to read what was measured on one.
 
 import importlib.util
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
@@ -86,6 +87,11 @@ class Config:
         if not isinstance(sentences, Sentences):
             raise ValueError(f"the network takes sentences, {sentences.name} holds {sentences.thing}s")
         return sentences.tokenised(_tokenizer(self), self.longest)
+
+    def words(self, ids: Iterable[int]) -> list[str]:
+        """What each token is, as the tokenizer writes it."""
+        tokenizer = _tokenizer(self)
+        return [tokenizer.id_to_token(int(i)) for i in ids]
 
     def noise(self, name: str, split: str, n: int, seed: int) -> TextSet:
         """A set of n sentences without meaning."""

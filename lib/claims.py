@@ -1,20 +1,47 @@
-"""The paper's claims, each with its measure, its control and a verdict, all computed from a run."""
+"""The paper's claims, each with its measure, all its controls and a verdict, all computed from a run and its seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
 
 from lib import snp
-from lib.experiments import filters, heads_tables, pruning_verdict
+from lib.experiments import filters, heads_tables, pruning_verdict, sharpening
+from lib.experiments import language as networks_of_language
+from lib.sites import at
+from lib.system.errors import unknown
 
+HOLDS, PART, NOT, UNMEASURED = "holds", "holds in part", "does not hold here", "not measured"
 SHARPENED = ("mha", "ff_hidden", "ff")  # places at which claim 3 is judged
+MAIN_CONTROLS = ("permuted", "random", "magnitude")  # of claim 4, in its sentence; the evidence has all
+SILENCED = {"readout": "read-out", "input": "input"}
 
 
-def claims(run) -> list[dict[str, str]]:
-    """One row a claim of the paper's abstract: claim, chapter, measured, verdict. The rules of the verdicts:
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """What a run says about a claim."""
 
-    1. holds if the probes at `mha` and at `ff` are more accurate at the last encoder than at the first;
-    2. holds if the clusters of the last encoder's `mha` nodes have on average less than a tenth of the labels;
-    3. holds at a place if the SNR's excess over the SNR with shuffled output labels grows from first to last encoder;
-       separately, if the SNR grows when the other nodes' input is silenced instead of their read-out;
+    claim: str
+    chapter: str  # of the book, by the name of its file
+    verdict: str  # HOLDS, PART, NOT or UNMEASURED
+    where: str  # for which part it holds, if in part
+    said: str  # what was found, in a sentence
+    evidence: pd.DataFrame  # what was measured, and every control
+    number: str = "{:.2f}"  # format of the evidence's numbers
+
+
+def claims(run) -> list[Finding]:
+    """One finding a claim of the paper's abstract. The rules of the verdicts:
+
+    1. holds at a place, `mha` or `ff`, if in every seed the probe's accuracy grows from the first encoder to the last,
+       and by more than in the untrained network; in part if at one of the two;
+    2. holds if in every seed the clusters of the last encoder's `mha` nodes have on average less than a tenth of the
+       labels, and a node has more labels in clusters, and the site a higher SNR, than with shuffled output labels (by
+       two standard deviations over shufflings) and than in the untrained network;
+    3. at each of three places, by either convention of silencing and at each of the thresholds 0.2 to 0.7: the SNR
+       sharpens if in every seed its excess over the SNR with shuffled output labels grows from the first encoder to the
+       last, and by more than in the untrained network. Holds if it sharpens in all these cases, does not hold if at the
+       book's threshold it sharpens in none, else holds in part;
     4. judged at the longest retraining that was measured (else after the short one of stage andc, and this is said),
        both feed-forward layers of all encoders pruned, at the thresholds of the recipe of retraining that were
        measured: holds if at each of them ANDC loses no more against the unpruned network, equally retrained, than two
@@ -25,132 +52,271 @@ def claims(run) -> list[dict[str, str]]:
        if random heads or the untrained network explain the polarisation, for then training has broken nothing; in part
        otherwise. Those that speak against it are named;
     6. holds at a read-out, pooled or flattened, if in a CNN trained on the same images the SNR's excess over the SNR
-       with shuffled output labels grows from first to last block, and by more than in the untrained CNN. What the
-       transformer does is claim 3.
+       with shuffled output labels grows from first to last block, and by more than in the untrained CNN; in part if at
+       one of the two. What the transformer does is claim 3.
+
+    Where the untrained network was not measured, the rules that name it do without, and the evidence shows that.
     """
-    return [_accuracy(run), _clusters(run), _sharpening(run), _pruning(run), _experts(run), mechanism(run)]
+    return [rule(run) for rule in RULES.values()]
 
 
-def markdown(rows: list[dict[str, str]]) -> str:
-    """The rows as a Markdown table."""
-    head = ["| claim | chapter | what we measured | verdict |", "|---|---|---|---|"]
-    return "\n".join(head + ["| " + " | ".join(row.values()) + " |" for row in rows])
+def finding(run, chapter: str) -> Finding:
+    """The finding on the claim that a chapter is about; ValueError for one that is about none."""
+    if chapter not in RULES:
+        raise unknown("chapter on a claim", chapter, RULES)
+    return RULES[chapter](run)
 
 
-def _row(claim: str, chapter: str, measured: str, verdict: str) -> dict[str, str]:
-    return {"claim": claim, "chapter": chapter, "measured": measured, "verdict": verdict}
+def in_short(findings: Iterable[Finding]) -> str:
+    """How many claims hold, in one sentence."""
+    verdicts = [finding.verdict for finding in findings if finding.verdict != UNMEASURED]
+    count = {v: n for v in (HOLDS, PART, NOT) if (n := verdicts.count(v))}
+    said = (f"{n} {v if n == 1 else v.replace('holds', 'hold').replace('does', 'do')}" for v, n in count.items())
+    return f"Of {len(verdicts)} claims that were measured, {_listed(said)}."
 
 
-def _ends(run, place: str) -> tuple[str, str]:
-    return f"1.{place}", f"{run.definition.network.depth}.{place}"
-
-
-def _accuracy(run) -> dict[str, str]:
-    accuracy = run.table("probes").set_index("site")["test_accuracy"]
-    pairs = [(accuracy[a], accuracy[b]) for a, b in (_ends(run, "mha"), _ends(run, "ff"))]
-    text = "; ".join(f"`{p}` {a:.1%} to {b:.1%}" for p, (a, b) in zip(("mha", "ff"), pairs, strict=True))
-    holds = all(b > a for a, b in pairs)
-    claim = "the label becomes easier to read along the encoders"
-    return _row(claim, "[2](02-probes.ipynb)", f"probe accuracy, first to last encoder: {text}", _verdict(holds))
-
-
-def _clusters(run) -> dict[str, str]:
-    site = _ends(run, "mha")[1]
-    found = snp.site_statistics(run.nodes(site))
-    text = (
-        f"`{site}`: {found['clusters_per_node']:.1f} clusters a node of {found['cluster_size']:.1f} labels,"
-        f" and {found['noise']:.0f} ones of noise"
+def _accuracy(run) -> Finding:
+    found = sharpening.accuracy_of_seeds(run.seeds("fields"), ("mha", "ff"))
+    places = found.groupby("place", sort=False)
+    mean = places[["first", "last"]].mean()
+    return Finding(
+        "the label becomes easier to read along the encoders",
+        "02-probes",
+        *_where(places["rises"].all(), "`{}`"),
+        "From the first encoder to the last, the probes' accuracy goes "
+        + _listed(f"from {r['first']:.1%} to {r['last']:.1%} at `{place}`" for place, r in mean.iterrows())
+        + ".",
+        found,
+        "{:.1%}",
     )
-    holds = found["cluster_size"] < 0.1 * len(run.label_names)
-    claim = "each node identifies small clusters of labels, plus noise"
-    return _row(claim, "[3](03-nodes.ipynb)", text, _verdict(holds))
 
 
-def _sharpening(run) -> dict[str, str]:
-    text, grows = [], {"readout": [], "input": []}
-    for place in SHARPENED:
-        ends = _ends(run, place)
-        snr = {silencing: [_snr(run, site, silencing) for site in ends] for silencing in grows}
-        null = [snp.relabelled_snr(run.nodes(site)) for site in ends]
-        text.append(
-            f"`{place}` {snr['readout'][0]:.2f} to {snr['readout'][1]:.2f} (shuffled labels: {null[0]:.2f} to"
-            f" {null[1]:.2f}; input silenced: {snr['input'][0]:.2f} to {snr['input'][1]:.2f})"
+def _clusters(run) -> Finding:
+    found = sharpening.clusters_of_seeds(run.seeds("fields"), "mha")
+    mean = found.groupby("network", sort=False)[list(sharpening.COMPARED)].mean()
+    small = found[found["network"] == "trained"]["cluster_size"] < 0.1 * len(run.label_names)
+    return Finding(
+        "each node identifies small clusters of labels, plus noise",
+        "03-nodes",
+        HOLDS if small.all() and found["exceeds"].dropna().all() else NOT,
+        "",
+        "A node of the last encoder's heads recognises "
+        + "; ".join(
+            f"{r['clusters_per_node']:.1f} clusters of {r['cluster_size']:.1f} labels beside {r['noise']:.0f} ones of"
+            f" noise ({name})"
+            for name, r in mean.iterrows()
         )
-        if snr["readout"][1] - null[1] > snr["readout"][0] - null[0]:
-            grows["readout"].append(place)
-        if snr["input"][1] > snr["input"][0]:
-            grows["input"].append(place)
-    verdict = (
-        f"read-out silenced: {_where(grows['readout'], SHARPENED)}; input silenced: {_where(grows['input'], SHARPENED)}"
+        + ".",
+        found,
     )
-    claim = "these features sharpen: the signal-to-noise ratio grows"
-    return _row(claim, "[4](04-sharpening.ipynb)", "SNR, first to last encoder: " + "; ".join(text), verdict)
 
 
-def _where(places: list[str], judged: Sequence[str], name: str = "`{}`") -> str:
-    if places and len(places) < len(judged):
-        return f"holds at {', '.join(map(name.format, places))} only"
-    return _verdict(bool(places))
+def _sharpening(run) -> Finding:
+    found = sharpening.growth_of_seeds(run.seeds("fields"), SHARPENED)
+    cases = found.groupby(level=found.index.names, sort=False)["sharpens"].all()
+    at = found.xs(snp.THRESHOLD, level="threshold")
+    here = cases.xs(snp.THRESHOLD, level="threshold")
+    mean = at.xs("readout", level="silencing").groupby(level="place", sort=False)[["first", "last"]].mean()
+    where = "; ".join(
+        f"{name} silenced: {', '.join(f'`{place}`' for place in SHARPENED if here[place, silencing]) or 'nowhere'}"
+        for silencing, name in SILENCED.items()
+    )
+    part = here.any() and not cases.all()
+    return Finding(
+        "these features sharpen: the signal-to-noise ratio grows",
+        "04-sharpening",
+        HOLDS if cases.all() else PART if part else NOT,
+        where if part else "",
+        "The signal-to-noise ratio goes "
+        + _listed(f"from {r['first']:.1f} to {r['last']:.1f} at `{place}`" for place, r in mean.iterrows())
+        + f"; beyond what controls give it grows in {cases.sum()} of {len(cases)} combinations of place, silencing and"
+        " threshold.",
+        at.reset_index(),
+    )
 
 
-def _snr(run, site: str, silencing: str) -> float:
-    return snp.site_statistics(run.nodes(site, "test", silencing))["snr"]
-
-
-def _pruning(run) -> dict[str, str]:
+def _pruning(run) -> Finding:
     stage = "retraining" if run.has("retraining") else "andc"
     found = pruning_verdict.judge(run.seeds(stage), run.definition.retraining.thresholds)
-    text = []
-    for dense in found.against("dense"):
-        others = (d for d in found.differences if d.threshold == dense.threshold)
-        accuracies = ", ".join(f"{pruning_verdict.NAMES[d.other]} {d.accuracy:.1%}" for d in others)
-        text.append(f"at threshold {dense.threshold:g}, {dense.kept:.0%} kept, {dense.andc:.1%}; {accuracies}")
-    verdict = _verdict(bool(found.harmless))
-    if 0 < len(found.harmless) < len(found.thresholds):
-        verdict = f"holds in part: at threshold {', '.join(f'{d.threshold:g}' for d in found.harmless)} only"
-    against = (f"{pruning_verdict.NAMES[other]} {found.points(other)}" for other in ("dense", *found.controls))
-    at = f"threshold{'s' * (len(found.thresholds) > 1)} {', '.join(f'{t:g}' for t in found.thresholds)}"
-    return _row(
+    harmless = pd.Series([d.sign >= 0 for d in found.against("dense")], [f"{t:g}" for t in found.thresholds])
+    dense = _listed(f"{d.accuracy:.1%} to {d.andc:.1%} ({d.kept:.0%} kept)" for d in found.against("dense"))
+    gained = _listed(
+        f"{pruning_verdict.NAMES[other]} {found.points(other)}" for other in MAIN_CONTROLS if other in found.controls
+    )
+    evidence = [
+        {
+            "threshold": f"{d.threshold:g}",
+            "kept (%)": 100 * d.kept,
+            "compared with": pruning_verdict.NAMES[d.other],
+            "its accuracy (%)": 100 * d.accuracy,
+            "ANDC (%)": 100 * d.andc,
+            "difference (points)": 100 * d.mean,
+            "beyond two standard errors": bool(d.sign),
+        }
+        for d in found.differences
+    ]
+    return Finding(
         "ANDC pruning does not affect the accuracy",
-        "[5](05-pruning.ipynb)",
-        f"{found.retraining}, {found.seeds} seed{'s' * (found.seeds > 1)}: {'; '.join(text)}",
-        f"{verdict}; points gained at {at} against {'; '.join(against)} (in brackets: within two standard errors)",
+        "05-pruning",
+        *_where(harmless, "threshold {}"),
+        f"With both feed-forward layers of all encoders pruned, {found.retraining} ({found.seeds}"
+        f" seed{'s' * (found.seeds > 1)}), accuracy goes from {dense}. Against controls with as many weights, in"
+        f" points: {gained}; in brackets what lies within two standard errors.",
+        pd.DataFrame(evidence),
+        "{:.1f}",
     )
 
 
-def _experts(run) -> dict[str, str]:
-    found = heads_tables.controls(run.seeds("heads"))
-    against = [control for control in found if not control.speaks]
-    if any(control.name in heads_tables.SYMMETRY for control in against):
-        verdict = _verdict(False)
-    else:
-        verdict = "holds in part" if against else _verdict(True)
-    if against:
-        verdict += f"; against it: {', '.join(control.name for control in against)}"
-    rows = [heads_tables.last(each) for each in run.seeds("heads")]
-    beyond = ", ".join(f"{row['observed']:.2f} (random heads {row['null_mean']:.2f})" for row in rows)
-    text = "; ".join(f"{control.name}: {control.found}" for control in found)
-    claim = "the heads' symmetry breaks: each becomes the expert for some labels"
-    return _row(claim, "[6](06-heads.ipynb)", f"last encoder: polarisation {beyond}; {text}", verdict)
+def _experts(run) -> Finding:
+    runs = run.seeds("heads")
+    found, last = heads_tables.controls(runs), pd.DataFrame([heads_tables.last(each) for each in runs])
+    against = [control.name for control in found if not control.speaks]
+    verdict = NOT if set(against) & set(heads_tables.SYMMETRY) else PART if against else HOLDS
+    beside = last[["observed", "null_mean"]].mean()
+    return Finding(
+        "the heads' symmetry breaks: each becomes the expert for some labels",
+        "06-heads",
+        verdict,
+        f"against it: {', '.join(against)}" if against else "",
+        f"At the last encoder polarisation is {beside['observed']:.2f}, of random heads {beside['null_mean']:.2f};"
+        f" {len(found) - len(against)} of {len(found)} controls speak for the claim.",
+        pd.DataFrame({"control": c.name, "found": c.found, "speaks for the claim": c.speaks} for c in found),
+    )
 
 
-def mechanism(run) -> dict[str, str]:
-    """The row of claim 6 alone."""
-    claim, chapter = "CNNs share this mechanism", "[7](07-cnn.ipynb)"
+def _mechanism(run) -> Finding:
+    claim, chapter = "CNNs share this mechanism", "07-cnn"
     if not run.has("cnn"):
-        return _row(claim, chapter, "no CNN was trained on this run's images", "not measured")
-    found, text, holds = filters.growth(run.table("cnn")), [], []
-    for readout in filters.READOUTS:
-        trained, untrained = found.loc[f"CNN, {readout}"], found.loc[f"untrained, {readout}"]
-        text.append(
-            f"{readout} {trained['first']:.2f} to {trained['last']:.2f} (shuffled labels: {trained['null_first']:.2f}"
-            f" to {trained['null_last']:.2f}; untrained: {untrained['first']:.2f} to {untrained['last']:.2f})"
-        )
-        if trained["change"] > max(0.0, untrained["change"]):
-            holds.append(readout)
-    verdict = _where(holds, filters.READOUTS, "the {} read-out")
-    return _row(claim, chapter, f"SNR of filters, first to last block: {'; '.join(text)}", verdict)
+        return Finding(claim, chapter, UNMEASURED, "", "No CNN was trained on this run's images.", pd.DataFrame())
+    found = filters.growth(run.table("cnn"))
+    trained, untrained = (found.loc[[f"{of}, {r}" for r in filters.READOUTS]] for of in ("CNN", "untrained"))
+    grows = pd.Series(trained["change"].to_numpy() > untrained["change"].clip(lower=0).to_numpy(), filters.READOUTS)
+    said = [
+        f"from {r['first']:.1f} to {r['last']:.1f} ({name})"
+        for name, (_, r) in zip(filters.READOUTS, trained.iterrows(), strict=True)
+    ]
+    return Finding(
+        claim,
+        chapter,
+        *_where(grows, "the {} read-out"),
+        f"The signal-to-noise ratio of filters goes {_listed(said)} from the first block to the last.",
+        found.reset_index(),
+    )
 
 
-def _verdict(holds: bool) -> str:
-    return "holds" if holds else "**does not hold here**"
+def language(networks: Mapping[str, Sequence]) -> Finding:
+    """The finding on a sentence encoder; `networks` as `lib.experiments.language.by_kind` gives them.
+
+    It is judged as claims 3 and 5 are, with the same network at random weights as one control more:
+
+    - the SNR of the network fine-tuned on the labels: holds at a place if in every seed its excess over the SNR with
+      shuffled output labels grows from first to last encoder, and by more than at random weights;
+    - separately, the same of the network as published, of which the read-out alone was trained;
+    - separately, if the fine-tuned network's SNR grows in every seed when the other nodes' input is silenced;
+    - its heads: holds if in every seed polarisation at the last encoder exceeds that of random heads (p < 0.01) by more
+      standard deviations than with a probe on shuffled labels and than in the untrained network, and removing a head
+      harms the labels its nodes recognise (the 95 % interval of the rank correlation lies above zero).
+
+    Holds if all of these do, does not hold if none does, else in part. What lacks a network is not measured.
+    """
+    growth = networks_of_language.growth(networks_of_language.along(networks, ends=True))
+    tuned, told, parts = networks.get("fine-tuned", ()), {}, {}
+    for name in ("fine-tuned", "as published"):
+        parts[f"SNR, {name}"] = _judged(networks_of_language.sharper(growth, name))
+        if len(part := growth[growth["network"] == name]):
+            told[f"{name}, SNR, first to last encoder"] = _snr_beside_controls(part, growth)
+    silenced = [
+        sharpening.growth(sharpening.table(run, silencings=("input",), sites=_at_ends(run))).droplevel((1, 2))
+        for run in tuned
+    ]
+    if silenced:
+        mean = pd.concat(silenced).groupby(level="place", sort=False)[["first", "last"]].mean()
+        text = (f"`{place}` {row['first']:.2f} to {row['last']:.2f}" for place, row in mean.iterrows())
+        told["fine-tuned, input silenced"] = "; ".join(text)
+    grows = [p for p in SHARPENED if all(each.loc[p, "last"] > each.loc[p, "first"] for each in silenced)]
+    parts |= {"input silenced": _judged(grows if silenced else None), "heads": (UNMEASURED, "")}
+    last = pd.DataFrame([run.table("heads_encoders").iloc[-1] for run in tuned if run.has("heads")])
+    if len(last):
+        told["heads of the last encoder"] = _heads(last)
+        parts["heads"] = (HOLDS if last.apply(_broken, axis=1).all() else NOT, "")
+    verdicts = {verdict for verdict, _ in parts.values()} - {UNMEASURED}
+    return Finding(
+        "the same mechanism in a language model",
+        "09-language",
+        PART if len(verdicts) > 1 else verdicts.pop() if verdicts else UNMEASURED,
+        "; ".join(f"{name}: {verdict} {where}".rstrip() for name, (verdict, where) in parts.items()) if told else "",
+        _of_language(growth),
+        pd.DataFrame({"measured": told.keys(), "found, with its controls": told.values()}),
+    )
+
+
+def _broken(last: pd.Series) -> bool:
+    """The rule on heads, for the last encoder's row of the table "heads_encoders"."""
+    beyond = not last["z"] <= last["shuffled_z"] and not last["z"] <= last["untrained_z"]
+    return bool(last["p"] < 0.01 and beyond and last["damage_low"] > 0)
+
+
+def _of_language(growth: pd.DataFrame) -> str:
+    for name in ("fine-tuned", "as published"):
+        if len(part := growth[growth["network"] == name]):
+            mean = part.groupby("place", sort=False)[["first", "last"]].mean().loc[list(SHARPENED)]
+            ends = _listed(f"from {r['first']:.1f} to {r['last']:.1f} at `{p}`" for p, r in mean.iterrows())
+            return f"In a sentence encoder, {name}, the signal-to-noise ratio of nodes goes {ends}."
+    return "No run on sentences has a result."
+
+
+def _at_ends(run) -> list[str]:
+    return [site for place in SHARPENED for site in (at(run.sites, place)[0], at(run.sites, place)[-1])]
+
+
+def _judged(places: list[str] | None) -> tuple[str, str]:
+    if places is None:
+        return UNMEASURED, ""
+    return _where(pd.Series([place in places for place in SHARPENED], SHARPENED), "`{}`")
+
+
+def _snr_beside_controls(part: pd.DataFrame, growth: pd.DataFrame) -> str:
+    untrained, text = growth[growth["network"] == "random weights"], []
+    columns = ["first", "last", "null_first", "null_last"]
+    for place in SHARPENED:
+        found = part[part["place"] == place][columns].mean()
+        controls = f"shuffled labels: {found['null_first']:.2f} to {found['null_last']:.2f}"
+        if len(chance := untrained[untrained["place"] == place]):
+            controls += f"; random weights: {chance['first'].mean():.2f} to {chance['last'].mean():.2f}"
+        text.append(f"`{place}` {found['first']:.2f} to {found['last']:.2f} ({controls})")
+    seeds = part["seed"].nunique()
+    return "; ".join(text) + f", mean of {seeds} seeds" * (seeds > 1)
+
+
+def _heads(last: pd.DataFrame) -> str:
+    def told(column: str, digits: int = 2) -> str:
+        low, high = (f"{value:.{digits}f}" for value in (last[column].min(), last[column].max()))
+        return low if low == high else f"{low} to {high}"
+
+    return (
+        f"polarisation {told('observed')}, random heads {told('null_mean')} (z = {told('z', 1)}; probe on shuffled"
+        f" labels {told('shuffled_z', 1)}; untrained {told('untrained_z', 1)}); counts against damage by removal: rank"
+        f" correlation {told('damage_rho')} (lower end of its interval {told('damage_low')})"
+    )
+
+
+def _where(holds: pd.Series, name: str) -> tuple[str, str]:
+    """The verdict over some places, and for which of them it holds where it holds in part."""
+    if holds.all():
+        return HOLDS, ""
+    return (PART, f"at {', '.join(map(name.format, holds.index[holds]))}") if holds.any() else (NOT, "")
+
+
+def _listed(texts) -> str:
+    *most, last = texts
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+RULES = {
+    "02-probes": _accuracy,
+    "03-nodes": _clusters,
+    "04-sharpening": _sharpening,
+    "05-pruning": _pruning,
+    "06-heads": _experts,
+    "07-cnn": _mechanism,
+}

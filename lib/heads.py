@@ -97,12 +97,18 @@ def permutation_test(
     recognised = snp.recognised(fields, threshold)
     if not recognised.any():
         raise ValueError(f"no node recognises any label at threshold {threshold}: there is nothing to test")
+    values = np.nanmean(polarisation(_dealt(recognised, heads, permutations, seed)), axis=-1)
+    return against(values[0], values[1:])
+
+
+def _dealt(recognised: np.ndarray, heads: Heads, permutations: int, seed: int) -> np.ndarray:
+    """c_h(i) of the heads as they are, then of random ones of these sizes: (1 + permutations, heads, K) float32."""
     head = head_of(len(recognised), heads)
     random = np.random.default_rng(seed)
     assigned = np.concatenate([head[None], random.permuted(np.tile(head, (permutations, 1)), axis=1)])
     member = (assigned[:, None] == np.unique(head)[:, None]).astype(np.float32)  # (1 + permutations, heads, nodes)
-    values = np.nanmean(polarisation(member @ recognised.astype(np.float32)), axis=-1)
-    return against(values[0], values[1:])
+    counts = member.reshape(-1, len(head)) @ recognised.astype(np.float32)  # in one product
+    return counts.reshape(*member.shape[:2], -1)
 
 
 def excess(observed: np.ndarray | float, null_mean: np.ndarray | float) -> np.ndarray | float:
@@ -227,6 +233,23 @@ def same_partition(a: np.ndarray, b: np.ndarray) -> float:
     return (together - expected) / (most - expected) if most > expected else 1.0
 
 
+def kept_together(partners: np.ndarray, groups: np.ndarray, permutations: int = 1000, seed: int = 0) -> PermutationTest:
+    """Do clusters keep to groups of labels (superclasses)? The share of partners that are of one group.
+
+    partners: (K, K), how often two labels are in one cluster, as `snp.partners` gives it; groups: (K,), of each label.
+    By chance: the groups are dealt to the labels at random, sizes kept, while the clusters stay as they are.
+    ValueError if no cluster has two labels.
+    """
+    if not (total := np.sum(partners)):
+        raise ValueError("no cluster has two labels: there is nothing to test")
+
+    def share(of: np.ndarray) -> float:
+        return float(partners[of[:, None] == of].sum() / total)
+
+    random = np.random.default_rng(seed)
+    return against(share(groups), np.array([share(random.permutation(groups)) for _ in range(permutations)]))
+
+
 def partition_test(a: np.ndarray, b: np.ndarray, permutations: int = 1000, seed: int = 0) -> PermutationTest:
     """`same_partition` of two maps of labels (K,), against its values where the labels of one are mixed up at random.
 
@@ -235,6 +258,30 @@ def partition_test(a: np.ndarray, b: np.ndarray, permutations: int = 1000, seed:
     generator = np.random.default_rng(seed)
     null = np.array([same_partition(a, generator.permutation(b)) for _ in range(permutations)])
     return against(same_partition(a, b), null)
+
+
+def heads_in_groups(
+    fields: snp.Fields,
+    heads: Heads,
+    groups: np.ndarray,
+    threshold: float = snp.THRESHOLD,
+    permutations: int = 1000,
+    seed: int = 0,
+) -> PermutationTest:
+    """`same_partition` of the heads that have most nodes of each label and of groups of labels, against random heads.
+
+    Where nodes keep to a group of labels, random heads do so a little as well: this asks whether heads do it more.
+    Labels that no node recognises are left out; of heads with as many nodes the first counts. ValueError if no node
+    recognises any label.
+    """
+    recognised = snp.recognised(fields, threshold)
+    known = recognised.any(0)
+    if not known.any():
+        raise ValueError(f"no node recognises any label at threshold {threshold}: there is nothing to test")
+    counts = _dealt(recognised[:, known], heads, permutations, seed)
+    of_known = np.unique(np.asarray(groups)[known], return_inverse=True)[1]
+    values = np.array([same_partition(owner, of_known) for owner in counts.argmax(1)])
+    return against(values[0], values[1:])
 
 
 def together(owner: np.ndarray, groups: np.ndarray) -> tuple[float, float]:

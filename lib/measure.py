@@ -65,14 +65,15 @@ def measure_each(
     images.require_every_class()
     device = device_of(network)
     K = len(images.label_names)
-    alike: dict[
-        int, list[str]
-    ] = {}  # sites by width: what follows from pooled values is computed for all of them at once
+    # what follows from pooled values is computed for all sites of a width at once
+    alike: dict[int, list[str]] = {}
     for site, probe in probes.items():
         alike.setdefault(probe.weight.shape[1], []).append(site)
     weights = {n: torch.stack([probes[s].weight.T for s in sites]) for n, sites in alike.items()}  # (sites, nodes, K)
     sums = {
-        (each, n): torch.zeros(len(w), K, n, device=device).double() for each in silencings for n, w in weights.items()
+        (each, n): torch.zeros(len(w), K, n, device=device, dtype=torch.float64)
+        for each in silencings
+        for n, w in weights.items()
     }
     correct = {n: torch.zeros(len(w), K, device=device) for n, w in weights.items()}
     pooled: dict[tuple[str, str], Tensor] = {}

@@ -96,6 +96,31 @@ class TrainingRecipe:
         found |= found.pop("augmentation", {})
         return ", ".join(f"{name}={value}" for name, value in found.items())
 
+    def described(self) -> str:
+        """The recipe in one sentence."""
+        epochs = f"{self.warmup_epochs:g} epoch{'s' * (self.warmup_epochs != 1)}"
+        fall = {"cosine": "a cosine", "linear": "a line"}[self.schedule]
+        optimiser = {"adamw": "AdamW", "muon": "Muon for the encoders' matrices and AdamW for the rest"}[self.optimiser]
+        said = [
+            f"{self.epochs:g} epochs in batches of {self.batch}",
+            f"{optimiser}, at a rate of {self.lr:g} after {epochs} of warm-up, down {fall} to {self.final_lr:g}",
+            f"weight decay {self.weight_decay:g}, label smoothing {self.label_smoothing:g}",
+        ]
+        if self.parts == "readout":
+            said.append("the read-out alone")
+        if self.clip:
+            said.append(f"gradients clipped at a norm of {self.clip:g}")
+        if self.average:
+            said.append(f"weights averaged with a decay of {self.average:g}")
+        if self.precision != "auto":
+            said.append(f"products in {self.precision}")
+        stages = [f"{epochs:g} epochs with the grid of tokens averaged {f} x {f}" for epochs, f in self.token_stages]
+        if rest := self.epochs - sum(epochs for epochs, _ in self.token_stages):
+            said += ["; ".join([*stages, f"the last {rest:g} epochs with all tokens"])] if stages else []
+        else:
+            said.append("; ".join(stages))
+        return ". ".join(text[0].upper() + text[1:] for text in [*said, self.augmentation.described()]) + "."
+
     def lr_at(self, step: int, steps: int) -> float:
         """Learning rate of step 0 ... steps - 1."""
         if self.schedule == "stable":
@@ -175,6 +200,9 @@ class PruningRecipe:
     precision: Literal["fp32", "bf16"] = added("fp32")  # in which networks of regime "none" are tested
     latency_batches: Counts = added((1, 256))
     latency_rounds: PositiveInt = added(15)  # of which the median is taken
+    retrained_methods: Annotated[tuple[Method, ...], Field(strict=False)] = added(  # those that cost a training each
+        ("andc", "permuted", "random", "magnitude", "activation", "gradient")
+    )
 
 
 @checked

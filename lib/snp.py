@@ -266,15 +266,51 @@ def column_noise(clipped: np.ndarray, index: np.ndarray) -> np.ndarray:
     return (clipped.sum(1) if clipped.ndim == 3 else clipped) - cluster_sizes(index)
 
 
-def relabelled_snr(nodes: Nodes, threshold: float = THRESHOLD, repeats: int = RELABELLINGS, seed: int = 0) -> float:
-    """Control: SNR of a site whose probe's outputs are given new names at random; mean over `repeats` namings.
+def relabelled(
+    nodes: Nodes, threshold: float = THRESHOLD, repeats: int = RELABELLINGS, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Control: `site_statistics` of a site whose probe's outputs are given new names at random, (repeats,) of each.
 
     V'_n[i, j] = m_n[i] W_pi(j)n: each node keeps its class means and its weights, only the link between them is cut,
     the same way for all nodes.
     """
     random = np.random.default_rng(seed)
     renamed = (nodes.weight[random.permutation(len(nodes.weight))] for _ in range(repeats))
-    return float(np.mean([site_statistics(Nodes(nodes.class_means, w), threshold)["snr"] for w in renamed]))
+    found = [site_statistics(Nodes(nodes.class_means, w), threshold) for w in renamed]
+    return {name: np.array([each[name] for each in found]) for name in found[0]}
+
+
+def relabelled_snr(nodes: Nodes, threshold: float = THRESHOLD, repeats: int = RELABELLINGS, seed: int = 0) -> float:
+    """The SNR under that control, mean over `repeats` namings."""
+    return float(np.mean(relabelled(nodes, threshold, repeats, seed)["snr"]))
+
+
+def partners(fields: Fields, threshold: float = THRESHOLD) -> np.ndarray:
+    """How many nodes have two labels in one cluster, (K, K) int, with zeros on the diagonal."""
+    found: np.ndarray | int = 0
+    for _, index in clusters(fields, threshold):
+        for cluster in range(index.max(initial=-1) + 1):
+            member = (index == cluster).astype(np.float32)
+            found = found + member.T @ member
+        found = found + np.zeros((index.shape[1],) * 2)  # where no node has any
+    np.fill_diagonal(found, 0)
+    return found.astype(int)
+
+
+def participation(nodes: Nodes) -> np.ndarray:
+    """On how many nodes the answer to each label rests: (sum_n c_n)^2 / sum_n c_n^2, (K,); 0 where the sum is negative.
+
+    c_n = V_n[i, i] less the mean of V_n[i, j] over the other outputs j: what node n adds to the lead of the right one.
+    As many as there are nodes where all add alike, 1 where one adds all, about 1/2 on average where signs are random.
+    NaN where no node says anything. ValueError for fields that are no outer products.
+    """
+    K = len(nodes.weight)
+    if not nodes.outer or K < 2:
+        raise ValueError("the lead of an output needs another output, and nodes with one weight for each")
+    m, w = nodes.class_means.astype(float), nodes.weight.astype(float)
+    lead = m * (w - (w.sum(0) - w) / (K - 1))
+    squares = (lead**2).sum(1)
+    return np.divide(lead.sum(1).clip(min=0) ** 2, squares, out=np.full(K, np.nan), where=squares > 0)
 
 
 def _parts(fields: Fields) -> Iterator[Fields]:

@@ -1,6 +1,6 @@
 """Measures of one network: what charts and explorers ask for, from class means and weights wherever they are kept."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -8,8 +8,9 @@ from torch import nn
 
 from lib import measure, snp
 from lib.data import ImageSet
+from lib.probes import Probe
 from lib.recipes import ProbeRecipe
-from lib.sites import at, parse
+from lib.sites import parse
 from lib.system.errors import unknown
 from lib.training.probes import train_probes
 
@@ -18,6 +19,11 @@ class Measures:
     """Base of what has `sites`, `class_means(site, split, silencing)` and `weight(site)`, both (K, nodes)."""
 
     sites: list[str]
+
+    @property
+    def readable_sites(self) -> list[str]:
+        """Those of the sites whose nodes can be read: all, where nothing was left out for its size."""
+        return list(self.sites)
 
     def nodes(self, site: str, split: str = "test", silencing: str = "readout") -> snp.Nodes:
         """The nodes of a site; every measure takes them in place of their fields, and needs K times less memory."""
@@ -30,45 +36,33 @@ class Measures:
     def statistics(
         self, threshold: float = snp.THRESHOLD, silencing: str = "readout", sites: Iterable[str] | None = None
     ) -> pd.DataFrame:
-        """`snp.site_statistics` of some sites (default: all) on test images, one row each, with encoder and place."""
-        found = {site: self.nodes(site, "test", silencing) for site in sites or self.sites}
+        """`snp.site_statistics` of some sites (default: all readable) on test images, one row each, with its place."""
+        found = {site: self.nodes(site, "test", silencing) for site in sites or self.readable_sites}
         return pd.DataFrame(
             {"site": site, **parse(site)._asdict(), **snp.site_statistics(nodes, threshold)}
             for site, nodes in found.items()
         )
-
-    def sharpening(
-        self, places: Iterable[str], thresholds: Iterable[float], repeats: int = snp.RELABELLINGS
-    ) -> pd.DataFrame:
-        """SNR along the encoders by both conventions of silencing and some thresholds, beside its control.
-
-        One row a place, encoder, silencing and threshold: snr, and control, the SNR with shuffled output labels, mean
-        over `repeats` namings, the same everywhere.
-        """
-        rows = []
-        for site in at(self.sites, *places):
-            for silencing in measure.SILENCING:
-                nodes = self.nodes(site, "test", silencing)
-                for threshold in thresholds:
-                    snr = snp.site_statistics(nodes, threshold)["snr"]
-                    control = snp.relabelled_snr(nodes, threshold, repeats)
-                    about = {"silencing": silencing, "threshold": threshold}
-                    rows.append(parse(site)._asdict() | about | {"snr": snr, "control": control})
-        return pd.DataFrame(rows)
 
     def _check_site(self, site: str):
         if site not in self.sites:
             raise unknown("site", site, self.sites)
 
 
-def growth(sharpened: pd.DataFrame) -> pd.DataFrame:
-    """By how much the SNR's excess over its control grows from the first to the last encoder.
+class Found(Measures):
+    """What a forward pass found of a network's probes, by silencing convention."""
 
-    sharpened: as of `Measures.sharpening`. One row a place and silencing, one column a threshold.
-    """
-    table = sharpened.assign(excess=sharpened["snr"] - sharpened["control"]).sort_values("encoder")
-    ends = table.groupby(["place", "silencing", "threshold"], sort=False)["excess"].agg(["first", "last"])
-    return (ends["last"] - ends["first"]).unstack()
+    def __init__(self, probes: Mapping[str, Probe], measured: Mapping[str, measure.Measured]):
+        self.probes, self.measured, self.sites = probes, measured, list(probes)
+
+    def weight(self, site: str) -> np.ndarray:
+        """W of a site's probe, (K, nodes)."""
+        self._check_site(site)
+        return self.probes[site].weight.detach().cpu().numpy()
+
+    def class_means(self, site: str, split: str = "test", silencing: str = "readout") -> np.ndarray:
+        """Mean pooled value of each node over the images of each label, (K, nodes)."""
+        self._check_site(site)
+        return self.measured[silencing].class_means[site]
 
 
 class Study(Measures):

@@ -10,12 +10,15 @@ from hypothesis import settings
 
 from lib import cct, data, runs
 from lib.data import ImageSet
+from lib.study import Measures
 
 torch.set_num_threads(1)
 settings.register_profile("modus", deadline=None)  # a busy machine makes no test wrong
 settings.load_profile("modus")
 BROWSERS = ["chromium", "chromium-browser", "google-chrome"]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+STRANGE = ["it's", '"', "\\", "<unk>", "<!--<script>", "</script>", "<img src=x onerror=alert()>", "&lt;", "é \u2028"]
 
 CONFIG = """
 data = "tiny"
@@ -57,6 +60,20 @@ thresholds = [0.3]
 epochs = [1, 2]
 latency_rounds = 1
 """
+
+
+class FewNodes(Measures):
+    """What an explorer asks a run for, from random numbers: 2 sites, 3 nodes, 6 labels."""
+
+    name = "few"
+    sites = ("1.mha", "1.ff")
+    label_names = tuple("abcdef")
+
+    def class_means(self, site, split="test", silencing="readout"):
+        return np.random.default_rng([self.sites.index(site), silencing == "input"]).normal(size=(6, 3))
+
+    def weight(self, site):
+        return self.class_means(site) + 0.1 * np.random.default_rng(5).normal(size=(6, 3))
 
 
 def tiny_config(**changes) -> cct.Config:

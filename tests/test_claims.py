@@ -1,5 +1,6 @@
 """The rules of the verdicts on made-up runs: each comes out either way, and at the border as its sentence says."""
 
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 
 from conftest import shaped_nodes
 from lib import claims
+from lib.charts import verdicts
+from lib.claims import HOLDS, NOT, PART, UNMEASURED
+from lib.experiments import sharpening
 from lib.recipes import PruningRecipe, RetrainingRecipe
 from lib.study import Measures
 
-K, HOLDS, NOT = 20, "holds", "**does not hold here**"
+K = 20
 
 
 def recognising(own: int, spill: int) -> np.ndarray:
@@ -60,22 +64,57 @@ class Made(Measures):
 
 
 def verdict(rule, run: Made) -> str:
-    return rule(run)["verdict"]
+    return rule(run).verdict
+
+
+def untrained(**changed) -> list[dict]:
+    """A table "untrained" in which nothing is recognised and nothing grows, apart from what is changed."""
+    rows = []
+    for e, place in ((e, place) for e in (1, 2) for place in claims.SHARPENED):
+        for silencing, threshold in product(claims.SILENCED, sharpening.THRESHOLDS):
+            about = {
+                "site": f"{e}.{place}",
+                "encoder": e,
+                "place": place,
+                "silencing": silencing,
+                "threshold": threshold,
+            }
+            nothing = dict.fromkeys((*sharpening.COMPARED, "shuffled_snr", "test_accuracy"), 0.05)
+            rows.append(about | nothing | {name: value * (e == 2) for name, value in changed.items()})
+    return rows
 
 
 @pytest.mark.parametrize(
-    ("mha", "ff", "expected"),
-    [((0.1, 0.2), (0.1, 0.3), HOLDS), ((0.1, 0.2), (0.3, 0.3), NOT), ((0.2, 0.1), (0.1, 0.3), NOT)],
+    ("mha", "ff", "bare", "expected"),
+    [
+        ((0.1, 0.2), (0.1, 0.3), {}, (HOLDS, "")),
+        ((0.1, 0.2), (0.3, 0.3), {}, (PART, "at `mha`")),
+        ((0.2, 0.1), (0.3, 0.3), {}, (NOT, "")),
+        ((0.1, 0.2), (0.1, 0.3), {"test_accuracy": 0.15}, (PART, "at `ff`")),  # it grows as much without training
+        ((0.1, 0.2), (0.1, 0.3), {"test_accuracy": 0.0}, (HOLDS, "")),
+    ],
 )
-def test_1_asks_for_growth_at_both_places(mha, ff, expected):
+def test_1_asks_for_growth_at_both_places_beyond_that_of_the_untrained_network(mha, ff, bare, expected):
     found = dict(zip(("1.mha", "2.mha", "1.ff", "2.ff"), mha + ff, strict=True))
     probes = [{"site": site, "test_accuracy": accuracy} for site, accuracy in found.items()]
-    assert verdict(claims._accuracy, Made(probes=probes)) == expected
+    finding = claims._accuracy(Made(probes=probes, **({"untrained": untrained(**bare)} if bare else {})))
+    assert (finding.verdict, finding.where) == expected
 
 
-@pytest.mark.parametrize(("own", "expected"), [(1, HOLDS), (2, NOT), (5, NOT)])
-def test_2_asks_for_clusters_of_less_than_a_tenth_of_the_labels(own, expected):
-    assert verdict(claims._clusters, Made({"2.mha": recognising(own, 1)})) == expected
+@pytest.mark.parametrize(
+    ("pair", "bare", "expected"),
+    [
+        (lambda: recognising(1, 1), {}, HOLDS),
+        (lambda: recognising(2, 1), {}, NOT),  # clusters of a tenth of the labels
+        (lambda: indifferent(1), {}, NOT),  # small clusters, but whatever the outputs are called
+        (lambda: recognising(1, 1), {"recognised": 0.9, "snr": 18.0}, HOLDS),
+        (lambda: recognising(1, 1), {"recognised": 1.1}, NOT),
+        (lambda: recognising(1, 1), {"snr": 20.0}, NOT),
+    ],
+)
+def test_2_asks_for_small_clusters_beyond_both_controls(pair, bare, expected):
+    tables = {"untrained": untrained(**bare)} if bare else {}
+    assert verdict(claims._clusters, Made({"1.mha": pair(), "2.mha": pair()}, **tables)) == expected
 
 
 def sites(first, last, **others) -> dict:
@@ -85,22 +124,45 @@ def sites(first, last, **others) -> dict:
 
 
 NOISY, SHARP = recognising(3, 4), recognising(3, 1)
+SOFT = recognising(3, 1) + 0.55 * (recognising(3, 9) - recognising(3, 1))  # sharp at thresholds from 0.55
 
 
 @pytest.mark.parametrize(
-    ("pairs", "expected"),
+    ("pairs", "bare", "expected"),
     [
-        (sites(NOISY, SHARP), (HOLDS, HOLDS)),
-        (sites(SHARP, NOISY), (NOT, NOT)),
-        (sites(NOISY, NOISY), (NOT, NOT)),
-        (sites(NOISY, SHARP, ff=(SHARP, NOISY)), ("holds at `mha`, `ff_hidden` only",) * 2),
-        (sites(indifferent(2), indifferent(10)), (NOT, HOLDS)),  # the SNR grows, and with shuffled labels as much
-        (sites(NOISY, SHARP) | {(f"2.{p}", "input"): 1 - SHARP[:1] for p in claims.SHARPENED}, (HOLDS, NOT)),
+        (sites(NOISY, SHARP), {}, (HOLDS, "")),
+        (sites(SHARP, NOISY), {}, (NOT, "")),
+        (sites(NOISY, NOISY), {}, (NOT, "")),
+        (
+            sites(NOISY, SHARP, ff=(SHARP, NOISY)),
+            {},
+            (PART, "read-out silenced: `mha`, `ff_hidden`; input silenced: `mha`, `ff_hidden`"),
+        ),
+        (sites(indifferent(2), indifferent(10)), {}, (NOT, "")),  # the SNR grows, and with shuffled labels as much
+        (
+            sites(NOISY, SHARP) | {(f"2.{p}", "input"): 1 - SHARP[:1] for p in claims.SHARPENED},
+            {},
+            (PART, "read-out silenced: `mha`, `ff_hidden`, `ff`; input silenced: nowhere"),
+        ),
+        (sites(NOISY, SOFT), {}, (NOT, "")),  # only above the book's threshold
+        (
+            sites(SOFT, SHARP),
+            {},
+            (PART, "read-out silenced: `mha`, `ff_hidden`, `ff`; input silenced: `mha`, `ff_hidden`, `ff`"),
+        ),
+        (sites(NOISY, SHARP), {"snr": 30.0}, (NOT, "")),  # the untrained network's grows more
+        (sites(NOISY, SHARP), {"snr": 1.0}, (HOLDS, "")),
     ],
 )
-def test_3_asks_for_more_than_shuffled_labels_give(pairs, expected):
-    read_out, silenced = expected
-    assert verdict(claims._sharpening, Made(pairs)) == f"read-out silenced: {read_out}; input silenced: {silenced}"
+def test_3_asks_for_more_than_its_controls_give_in_every_case(pairs, bare, expected):
+    finding = claims._sharpening(Made(pairs, **({"untrained": untrained(**bare)} if bare else {})))
+    assert (finding.verdict, finding.where) == expected
+
+
+def test_3_asks_every_seed():
+    good, bad = Made(sites(NOISY, SHARP)), Made(sites(SHARP, NOISY))
+    good.seeds = lambda stage: [good, bad]
+    assert verdict(claims._sharpening, good) == NOT
 
 
 class Seeds(Made):
@@ -130,28 +192,34 @@ def shortly(threshold: float, **accuracies: float) -> list[dict]:
 @pytest.mark.parametrize(
     ("andc", "permuted", "expected"),
     [
-        (0.49, 0.49, f"{HOLDS}; points gained at threshold 0.3 against unpruned (-1.0); permuted (+0.0); magnitude"),
-        (0.51, 0.46, f"{HOLDS}; points gained at threshold 0.3 against unpruned (+1.0); permuted +5.0; magnitude"),
-        (0.47, 0.46, f"{NOT}; points gained at threshold 0.3 against unpruned -3.0; permuted (+1.0); magnitude"),
-        (0.46, 0.49, f"{NOT}; points gained at threshold 0.3 against unpruned -4.0; permuted -3.0; magnitude"),
+        (0.49, 0.49, (HOLDS, {"unpruned": (-1.0, False), "permuted": (0.0, False)})),
+        (0.51, 0.46, (HOLDS, {"unpruned": (1.0, False), "permuted": (5.0, True)})),
+        (0.47, 0.46, (NOT, {"unpruned": (-3.0, True), "permuted": (1.0, False)})),
+        (0.46, 0.49, (NOT, {"unpruned": (-4.0, True), "permuted": (-3.0, True)})),
     ],
 )
 def test_4_allows_two_standard_errors(andc, permuted, expected):
-    made = Made(andc=shortly(0.3, andc=andc, permuted=permuted, magnitude=0.5))
-    assert verdict(claims._pruning, made).startswith(expected)
-    assert (
-        "1 epoch on 4,000 images only, longer retraining not being measured, 1 seed"
-        in claims._pruning(made)["measured"]
-    )
+    finding = claims._pruning(Made(andc=shortly(0.3, andc=andc, permuted=permuted, magnitude=0.5)))
+    assert finding.verdict == expected[0] and gained(finding).items() >= expected[1].items()
+    assert "1 epoch on 4,000 images only, longer retraining not being measured (1 seed)" in finding.said
+
+
+def gained(finding) -> dict[str, tuple[float, bool]]:
+    """Points that ANDC gains on each control at the first threshold, and whether beyond two standard errors."""
+    first = finding.evidence[finding.evidence["threshold"] == finding.evidence["threshold"].iloc[0]]
+    return {
+        row["compared with"]: (round(row["difference (points)"], 1), row["beyond two standard errors"])
+        for _, row in first.iterrows()
+    }
 
 
 def test_4_holds_in_part_where_it_depends_on_the_threshold():
     rows = shortly(0.3, andc=0.5, permuted=0.5) + shortly(0.5, andc=0.4, permuted=0.5) + shortly(0.9, andc=0.5)
-    found = verdict(claims._pruning, Made(andc=rows))
-    assert found.startswith(
-        "holds in part: at threshold 0.3 only; points gained at thresholds 0.3, 0.5 against unpruned"
-    )
-    assert "unpruned (+0.0), -10.0; permuted (+0.0), -10.0 (in brackets: within two standard errors)" in found
+    finding = claims._pruning(Made(andc=rows))
+    assert (finding.verdict, finding.where) == (PART, "at threshold 0.3")
+    assert finding.evidence["threshold"].tolist() == ["0.3", "0.3", "0.5", "0.5"]
+    assert finding.evidence["beyond two standard errors"].tolist() == [False, False, True, True]
+    assert "permuted (+0.0), -10.0" in finding.said
 
 
 def lengths(threshold: float, last: dict[str, float], first: dict[str, float] | None = None) -> list[dict]:
@@ -167,11 +235,11 @@ def lengths(threshold: float, last: dict[str, float], first: dict[str, float] | 
 @pytest.mark.parametrize(
     ("losses", "permuted", "expected", "against"),
     [
-        ((0.00, 0.02, 0.01), 0.0, HOLDS, "unpruned (-1.0); permuted (-1.0)"),  # a standard error of 0.0058 over seeds
-        ((0.01, 0.02, 0.03), 0.0, NOT, "unpruned -2.0; permuted -2.0"),
-        ((0.02, 0.02, 0.03), -0.05, NOT, "unpruned -2.3; permuted +2.7"),
-        ((-0.02, -0.02, -0.03), -0.05, HOLDS, "unpruned +2.3; permuted +7.3"),
-        ((0.00, 0.00, 0.09), 0.02, HOLDS, "unpruned (-3.0); permuted (-5.0)"),  # one seed fails: nothing is known
+        ((0.00, 0.02, 0.01), 0.0, HOLDS, {"unpruned": (-1.0, False), "permuted": (-1.0, False)}),
+        ((0.01, 0.02, 0.03), 0.0, NOT, {"unpruned": (-2.0, True), "permuted": (-2.0, True)}),
+        ((0.02, 0.02, 0.03), -0.05, NOT, {"unpruned": (-2.3, True), "permuted": (2.7, True)}),
+        ((-0.02, -0.02, -0.03), -0.05, HOLDS, {"unpruned": (2.3, True), "permuted": (7.3, True)}),
+        ((0.00, 0.00, 0.09), 0.02, HOLDS, {"unpruned": (-3.0, False), "permuted": (-5.0, False)}),  # one seed fails
     ],
 )
 def test_4_is_judged_over_seeds_at_the_longest_retraining(losses, permuted, expected, against):
@@ -179,16 +247,15 @@ def test_4_is_judged_over_seeds_at_the_longest_retraining(losses, permuted, expe
     for loss in losses:
         last = {"dense": 0.6, "andc": 0.6 - loss, "permuted": 0.6 + permuted}
         runs.append(Made(andc=shortly(0.3, andc=0.1, permuted=0.9), retraining=lengths(0.3, last)))
-    row = claims._pruning(Seeds(*runs))
-    assert row["verdict"].startswith(f"{expected}; points gained at threshold 0.3 against {against} (in brackets")
-    assert row["measured"].startswith("retrained for 16 epochs, 3 seeds: at threshold 0.3, 70% kept")
+    finding = claims._pruning(Seeds(*runs))
+    assert (finding.verdict, gained(finding)) == (expected, against)
+    assert "retrained for 16 epochs (3 seeds)" in finding.said and "(70% kept)" in finding.said
 
 
 def test_4_names_every_control_that_was_measured():
     methods = ("andc", "permuted", "random", "magnitude", "levelled", "dealt")
     made = Made(retraining=lengths(0.3, {"dense": 0.6} | dict.fromkeys(methods, 0.5)))
-    found = verdict(claims._pruning, made)
-    assert all(f"{name} (+0.0)" in found for name in methods[1:])
+    assert gained(claims._pruning(made)).keys() == {"unpruned", *methods[1:]}
     with pytest.raises(ValueError, match=r"no network was pruned at the thresholds \[0.3, 0.5\] and retrained"):
         claims._pruning(Made(retraining=lengths(0.9, {"dense": 0.6, "andc": 0.5})))
 
@@ -199,26 +266,27 @@ SHAPED, OWNED = shaped_nodes(K, 4), np.stack([np.eye(K)[:, np.repeat(np.arange(K
 @pytest.mark.parametrize(
     ("changed", "pairs", "expected"),
     [
-        ({}, SHAPED, HOLDS),
+        ({}, SHAPED, (HOLDS, "")),
         (
             {"shuffled_observed": np.nan, "untrained_observed": np.nan},
             SHAPED,
-            HOLDS,
+            (HOLDS, ""),
         ),  # no node recognised any label there
-        ({"p": 0.01}, SHAPED, f"{NOT}; against it: random heads"),
-        ({"shuffled_observed": 0.5}, SHAPED, "holds in part; against it: shuffled labels"),
-        ({"shuffled_observed": 0.7, "shuffled_null_mean": 0.6}, SHAPED, HOLDS),  # an excess of 0.25 against 0.375
-        ({"untrained_observed": 0.6, "damage_low": 0.0}, SHAPED, f"{NOT}; against it: untrained network, removal"),
-        ({"damage_low": 0.0}, SHAPED, "holds in part; against it: removal"),
-        ({"margin_z": 2.0}, SHAPED, "holds in part; against it: random groups"),
-        ({"head_accuracy": 0.3}, SHAPED, "holds in part; against it: any nodes"),
-        ({}, OWNED, "holds in part; against it: rotated nodes"),  # subspaces of a head's own labels, however turned
-        ({}, np.random.default_rng(0).normal(size=(2, K, 20)), "holds in part; against it: rotated nodes"),
-        ({"z": np.nan, "p": np.nan, "damage_low": np.nan}, SHAPED, f"{NOT}; against it: random heads, removal"),
+        ({"p": 0.01}, SHAPED, (NOT, "against it: random heads")),
+        ({"shuffled_observed": 0.5}, SHAPED, (PART, "against it: shuffled labels")),
+        ({"shuffled_observed": 0.7, "shuffled_null_mean": 0.6}, SHAPED, (HOLDS, "")),  # an excess of 0.25 against 0.375
+        ({"untrained_observed": 0.6, "damage_low": 0.0}, SHAPED, (NOT, "against it: untrained network, removal")),
+        ({"damage_low": 0.0}, SHAPED, (PART, "against it: removal")),
+        ({"margin_z": 2.0}, SHAPED, (PART, "against it: random groups")),
+        ({"head_accuracy": 0.3}, SHAPED, (PART, "against it: any nodes")),
+        ({}, OWNED, (PART, "against it: rotated nodes")),  # subspaces of a head's own labels, however turned
+        ({}, np.random.default_rng(0).normal(size=(2, K, 20)), (PART, "against it: rotated nodes")),
+        ({"z": np.nan, "p": np.nan, "damage_low": np.nan}, SHAPED, (NOT, "against it: random heads, removal")),
     ],
 )
 def test_5_names_every_control_that_speaks_against_it(changed, pairs, expected):
-    assert verdict(claims._experts, heads_run(changed, pairs)) == expected
+    finding = claims._experts(heads_run(changed, pairs))
+    assert (finding.verdict, finding.where) == expected
 
 
 def heads_run(changed: dict, pairs: np.ndarray) -> Made:
@@ -237,21 +305,22 @@ def heads_run(changed: dict, pairs: np.ndarray) -> Made:
 
 def test_5_asks_every_seed():
     good, bad = heads_run({}, SHAPED), heads_run({"damage_low": -0.1}, SHAPED)
-    run = Seeds(good, bad)
-    assert verdict(claims._experts, run) == "holds in part; against it: removal"
-    measured = claims._experts(run)["measured"]
-    assert "removal: rho = 0.50, 0.10 to 0.50 / rho = 0.50, -0.10 to 0.50" in measured
-    for name in ("random heads", "untrained network", "shuffled labels", "rotated nodes", "random groups", "any nodes"):
-        assert f"{name}: " in measured
+    finding = claims._experts(Seeds(good, bad))
+    assert (finding.verdict, finding.where) == (PART, "against it: removal")
+    found = finding.evidence.set_index("control")
+    assert found.loc["removal", "found"] == "rho = 0.50, 0.10 to 0.50 / rho = 0.50, -0.10 to 0.50"
+    names = ["random heads", "untrained network", "shuffled labels", "rotated nodes", "random groups", "any nodes"]
+    assert found.index.tolist() == [*names, "removal"]
+    assert found["speaks for the claim"].tolist() == [True] * 6 + [False]
 
 
 @pytest.mark.parametrize(
     ("pooled", "flattened", "expected"),
     [
-        (1.0, 1.0, HOLDS),
-        (1.0, 0.1, "holds at the pooled read-out only"),
-        (-1.0, 1.0, "holds at the flattened read-out only"),
-        (0.2, -0.1, NOT),
+        (1.0, 1.0, (HOLDS, "")),
+        (1.0, 0.1, (PART, "at the pooled read-out")),
+        (-1.0, 1.0, (PART, "at the flattened read-out")),
+        (0.2, -0.1, (NOT, "")),
     ],
 )
 def test_6_asks_for_more_than_an_untrained_network_gives(pooled, flattened, expected):
@@ -261,5 +330,101 @@ def test_6_asks_for_more_than_an_untrained_network_gives(pooled, flattened, expe
         for name, c in change.items()
         for layer in (1, 2)
     ]
-    assert verdict(claims.mechanism, Made(cnn=rows)) == expected
-    assert verdict(claims.mechanism, Made()) == "not measured"
+    finding = claims._mechanism(Made(cnn=rows))
+    assert (finding.verdict, finding.where) == expected
+    assert verdict(claims._mechanism, Made()) == UNMEASURED
+
+
+def test_the_verdicts_in_short():
+    made = [claims.Finding("", "", v, "", "", pd.DataFrame()) for v in (HOLDS, NOT, PART, NOT, UNMEASURED)]
+    assert claims.in_short(made) == "Of 4 claims that were measured, 1 holds, 1 holds in part and 2 do not hold here."
+    assert claims.in_short(made[:1]) == "Of 1 claims that were measured, 1 holds."
+
+
+def test_a_card_shows_the_evidence_and_what_is_unknown():
+    evidence = pd.DataFrame({"first_place": [0.25, np.nan], "none": np.nan, "grows": [True, False], "seed": [0, 1]})
+    card = verdicts.cards(
+        [claims.Finding("a `b` < c", "02-probes", PART, "at `mha`", "It was so.", evidence, "{:.0%}")]
+    )
+    assert 'class="verdict verdict-holds-in-part"' in card and "a <code>b</code> &lt; c" in card
+    assert "| first place | grows | seed |\n| --- | --- | --- |\n| 25% | yes | 0 |\n| – | no | 1 |" in card
+    assert "(02-probes.ipynb)" in card
+
+
+class OnSentences(Made):
+    """A network of language in one seed: as `Made`, with what became of its weights."""
+
+    def __init__(self, kind: str, pairs, seed: int = 0, **heads_row):
+        super().__init__(pairs, probes=[{"site": f"{e}.{p}", "test_accuracy": 0.5} for e in (1, 2) for p in PLACES])
+        self.definition = SimpleNamespace(network=SimpleNamespace(depth=2), seed=seed)
+        self.tables |= {"fields": None}
+        good = {"p": 0.001, "z": 9.0, "shuffled_z": 2.0, "untrained_z": 3.0, "damage_low": 0.1}
+        rest = dict.fromkeys(("observed", "null_mean", "damage_rho"), 0.5)
+        if kind == "fine-tuned":
+            self.tables |= {"heads": None, "heads_encoders": pd.DataFrame([rest | good, rest | good | heads_row])}
+
+
+PLACES = claims.SHARPENED
+FLAT, MILD = sites(NOISY, NOISY), sites(NOISY, recognising(3, 3))  # at random weights: no growth, and a little
+
+
+def of_language(tuned, untrained=FLAT, published=FLAT, **heads_row) -> dict[str, str]:
+    """What the row says of each part: networks by the pairs of their sites, the fine-tuned one in some seeds."""
+    networks = {
+        "as published": [OnSentences("as published", published)] if published else [],
+        "fine-tuned": [OnSentences("fine-tuned", pairs, seed, **heads_row) for seed, pairs in enumerate(tuned)],
+        "random weights": [OnSentences("random weights", untrained)] if untrained else [],
+    }
+    finding = claims.language({name: runs for name, runs in networks.items() if runs})
+    return dict(part.split(": ", 1) for part in finding.where.split("; "))
+
+
+def test_of_language_sharpening_is_judged_in_every_seed_and_beside_random_weights():
+    sharp = sites(NOISY, SHARP)
+    silenced = sharp | {(f"2.{p}", "input"): 1 - SHARP[:1] for p in PLACES}
+    assert of_language([sharp, sharp]) == {
+        "SNR, fine-tuned": HOLDS, "SNR, as published": NOT, "input silenced": HOLDS, "heads": HOLDS,
+    }  # fmt: skip
+    assert of_language([sharp, FLAT])["SNR, fine-tuned"] == NOT
+    assert of_language([sharp, sites(NOISY, SHARP, ff=(SHARP, NOISY))])["SNR, fine-tuned"] == (
+        f"{PART} at `mha`, `ff_hidden`"
+    )
+    assert of_language([sharp], untrained=sharp)["SNR, fine-tuned"] == NOT
+    assert of_language([sharp], untrained=MILD)["SNR, fine-tuned"] == HOLDS
+    assert of_language([sites(indifferent(2), indifferent(10))])["SNR, fine-tuned"] == NOT  # as with shuffled labels
+    assert of_language([sharp, silenced])["input silenced"] == NOT
+    assert of_language([FLAT], published=sharp)["SNR, as published"] == HOLDS
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"p": 0.01}, {"shuffled_z": 9.0}, {"untrained_z": 9.0}, {"damage_low": 0.0}, {"z": np.nan, "p": np.nan}],
+)
+def test_of_language_the_heads_are_judged_beside_every_control(changed):
+    assert of_language([FLAT])["heads"] == HOLDS
+    assert of_language([FLAT], **changed)["heads"] == NOT
+
+
+def test_of_language_what_lacks_its_networks_is_not_measured():
+    sharp = sites(NOISY, SHARP)
+    assert claims.language({}).verdict == UNMEASURED
+    assert of_language([], published=sharp) == {
+        "SNR, fine-tuned": UNMEASURED, "SNR, as published": HOLDS, "input silenced": UNMEASURED,
+        "heads": UNMEASURED,
+    }  # fmt: skip
+    alone = of_language([sharp], untrained=None, published=None)
+    assert alone["SNR, fine-tuned"] == alone["SNR, as published"] == UNMEASURED and alone["heads"] == HOLDS
+
+
+def test_of_language_every_control_is_named_beside_the_number():
+    networks = {
+        name: [OnSentences(name, sites(NOISY, SHARP), seed) for seed in (0, 1)]
+        for name in ("as published", "fine-tuned", "random weights")
+    }
+    finding = claims.language(networks)
+    assert finding.verdict == PART  # of the network as published no more than of that at random weights
+    text = finding.evidence.to_csv()
+    for control in ("shuffled labels", "random weights", "input silenced", "random heads", "probe on shuffled labels",
+                    "untrained", "removal", "mean of 2 seeds"):  # fmt: skip
+        assert control in text
+    assert text.count("random weights: 4.75 to 19.00") == 6

@@ -11,25 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import tiny_config, tiny_images
-from lib import cct, charts, data, explorers, heads, snp, study
+from conftest import STRANGE, FewNodes, tiny_config, tiny_images
+from lib import cct, charts, data, explorers, heads, snp
+from lib.experiments import sharpening
+from lib.explorers import packing
 from lib.probes import Probe
 from lib.runs.definition import Definition
-from lib.study import Measures
-
-
-class FewNodes(Measures):
-    """What an explorer asks a run for, from random numbers: 2 sites, 3 nodes, 6 labels."""
-
-    name = "few"
-    sites = ("1.mha", "1.ff")
-    label_names = tuple("abcdef")
-
-    def class_means(self, site, split="test", silencing="readout"):
-        return np.random.default_rng([self.sites.index(site), silencing == "input"]).normal(size=(6, 3))
-
-    def weight(self, site):
-        return self.class_means(site) + 0.1 * np.random.default_rng(5).normal(size=(6, 3))
 
 
 def test_every_chart_is_valid_and_says_what_it_shows():
@@ -50,30 +37,13 @@ def test_every_chart_is_valid_and_says_what_it_shows():
     ]
     for chart in made:
         content = chart.to_dict()
-        assert content["description"] and content["config"]["background"] == "#ffffff"
-
-
-def test_sharpening_is_that_of_each_site_with_one_control_everywhere():
-    run = FewNodes()
-    table = run.sharpening(["mha", "ff"], [0.2, 0.5], repeats=3)
-    assert len(table) == 2 * 2 * 2 and set(table["silencing"]) == {"readout", "input"}
-    for row in table.itertuples():
-        nodes = run.nodes(f"{row.encoder}.{row.place}", "test", row.silencing)
-        assert row.snr == snp.site_statistics(nodes, row.threshold)["snr"]
-        assert row.control == snp.relabelled_snr(nodes, row.threshold, 3)
-    several = pd.concat([table, table.assign(encoder=2, snr=table["snr"] + 1, control=table["control"] + 0.25)])
-    grown = study.growth(several)
-    assert grown.shape == (4, 2) and np.allclose(grown, 0.75)
-    assert np.allclose(study.growth(several.iloc[::-1]).loc[grown.index], 0.75)
+        assert content["description"] and content["config"]["background"] == "transparent"
 
 
 def test_a_matrix_reaches_the_page_as_one_row_a_label():
     chart = charts.nodes.matrix(np.arange(4.0).reshape(2, 2), ["a", "b"], "field").to_dict()
     rows = chart["datasets"][chart["data"]["name"]]
     assert [r["v"] for r in rows] == [[0, 1], [2, 3]] and [r["true"] for r in rows] == ["a", "b"]
-
-
-STRANGE = ["it's", '"', "\\", "<unk>", "<!--<script>", "</script>", "<img src=x onerror=alert()>", "&lt;", "é \u2028"]
 
 
 @pytest.mark.parametrize("labels", [STRANGE, list(np.array(STRANGE)), list(range(9))])
@@ -157,39 +127,7 @@ def test_as_many_heads_as_a_vit_has_get_a_colour_each():
         colours = scale["encoding"]["color"]["scale"]["range"]
         assert len(set(colours)) == 16
     assert made[2].to_dict()["height"] == 26 * 16
-    assert charts.base.colours(4) == charts.base.COLOURS[:4]
-
-
-def test_the_page_gets_class_means_and_weights_of_every_node():
-    run = FewNodes()
-    html = explorers.node_page(run).data
-    start = html.index('{"labels"')
-    content = json.loads(html[start : html.index("})</script>") + 1])
-    assert list(content["sites"]) == list(run.sites)
-    for values, packed in zip((run.class_means("1.ff"), run.weight("1.ff")), content["sites"]["1.ff"], strict=True):
-        np.testing.assert_allclose(
-            explorers.nodes.unpacked(packed), values, rtol=1e-3, atol=1e-4 * np.abs(values).max()
-        )
-
-
-def test_explorers_in_a_page_take_any_label_and_do_not_disturb_each_other(browser):
-    run = FewNodes()
-    run.name, run.label_names = '"a b:ü', STRANGE[3:]
-    other = FewNodes()
-    page, wrong = browser.new_page(), []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("dialog", lambda dialog: wrong.append(dialog.message) or dialog.dismiss())
-    page.goto("data:text/html,")
-    page.set_content("".join(explorers.node_page(r).data for r in (run, run, other)))
-    roots = page.locator(".node-explorer")
-    ids = roots.evaluate_all("all => all.map(root => root.id)")
-    assert ids == ['node-explorer-"a b:ü', 'node-explorer-"a b:ü-2', "node-explorer-few"]
-    drawn = "root => [...root.querySelector('[name=label]').options].map(o => o.textContent)"
-    for i, names in enumerate((run.label_names, run.label_names, other.label_names)):
-        assert roots.nth(i).evaluate(drawn) == ["none", *names]
-        assert roots.nth(i).get_attribute("data-clusters")
-    assert not wrong
-    page.close()
+    assert charts.palette.colours(4) == charts.palette.COLOURS[:4]
 
 
 def test_live_explorers_show_any_label_as_text():
@@ -265,7 +203,7 @@ def test_the_live_head_explorer_follows_its_controls():
 @pytest.mark.parametrize("threshold", [0.0, 0.05, 0.3, 0.55, 0.95])
 def test_the_page_decides_on_thresholds_as_the_library_does(threshold):
     run = WithNetwork()
-    packed = explorers.heads.diagonal(run, "1.mha")
+    packed = packing.steps(run.nodes("1.mha"))
     assert np.array_equal(packed > round(200 * threshold), snp.recognised(run.fields("1.mha"), threshold))
 
 
@@ -288,7 +226,7 @@ def test_charts_of_pruning_and_heads_are_valid():
         charts.heads.head_map(np.array([[1, 0], [2, 0]]), ["a", "b"], "map"),
         charts.heads.against_chance(encoders),
         charts.heads.rotations(encoders),
-        charts.layers.sharpening(FewNodes().sharpening(["mha", "ff"], [0.2, 0.5], repeats=2)),
+        charts.layers.sharpening(sharpening.table(FewNodes(), thresholds=(0.2, 0.5))),
         charts.heads.removal(encoders),
         charts.heads.cooperation(joined.assign(random_group=0.1), 1),
         charts.heads.partition({"one": np.array([0, 1]), "two": np.array([1, 1])}, ["a", "b"]),

@@ -235,3 +235,61 @@ def test_a_removed_head_is_one_that_nobody_hears(network, images):
         np.testing.assert_allclose(found[e, h], whole - left)
     assert found.any(axis=2).all()
     assert damage(network, images, "bf16").shape == found.shape
+
+
+def test_clusters_inside_groups_are_found_and_clusters_across_them_are_not():
+    groups = np.repeat([0, 1, 2], 4)
+    inside = (groups[:, None] == groups).astype(int) - np.eye(K, dtype=int)
+    found = heads.kept_together(inside, groups)
+    assert found.observed == 1 and found.p < 0.01
+    assert found.null_mean == pytest.approx(3 / 11, abs=0.02)  # of 11 other labels 3 are of the same group
+    assert heads.kept_together(1 - inside - np.eye(K, dtype=int), groups).p == 1
+    random = np.random.default_rng(0)
+    renamed, order = np.array([7, 3, 5])[groups], random.permutation(K)
+    assert heads.kept_together(inside, renamed).observed == 1
+    assert heads.kept_together(inside[order][:, order], groups[order]).observed == 1
+    any_two = [np.triu(random.integers(0, 5, (K, K)), 1) for _ in range(20)]
+    assert sum(heads.kept_together(one + one.T, groups, 99).p <= 0.05 for one in any_two) <= 4
+    with pytest.raises(ValueError, match="no cluster has two labels"):
+        heads.kept_together(np.zeros((K, K)), groups)
+
+
+def test_heads_that_take_whole_groups_are_found():
+    groups = np.repeat(np.arange(4), 3)
+    assert heads.partition_test(groups[::-1], groups).p < 0.01
+    random = np.random.default_rng(0)
+    chance = [heads.partition_test(random.integers(0, 4, K), groups, 99) for _ in range(20)]
+    assert sum(one.p <= 0.05 for one in chance) <= 4 and abs(np.mean([one.observed for one in chance])) < 0.1
+    taken = heads.heads_in_groups(planted(groups), 4, groups)
+    assert taken.observed == pytest.approx(1) and taken.p < 0.01
+    unlike = heads.heads_in_groups(planted(groups), 4, np.tile(np.arange(4), 3))
+    assert unlike.observed < 0.1 and unlike.p > 0.05
+
+
+def test_nodes_that_keep_to_groups_make_no_head_take_them():
+    groups, random = np.repeat(np.arange(4), 3), np.random.default_rng(0)
+    fields = np.zeros((64, K, K))
+    for node in range(64):  # the group of a node has nothing to do with its head
+        for label in np.flatnonzero(groups == random.integers(4)):
+            fields[node, label, label] = 1
+    found = heads.heads_in_groups(fields, 4, groups)
+    assert found.null_mean > 0.3 and found.p > 0.01
+
+
+def test_labels_without_nodes_have_no_head():
+    groups = np.repeat(np.arange(4), 3)
+    fields = planted(groups)
+    fields[:, 0, 0] = 0
+    assert heads.heads_in_groups(fields, 4, groups).observed == pytest.approx(1)
+    with pytest.raises(ValueError, match="no node recognises any label"):
+        heads.heads_in_groups(-np.ones((4, 3, 3)), 2, np.arange(3))
+
+
+def test_polarisation_beyond_chance_is_none_at_chance_and_whole_at_one():
+    chance = np.array([0.1, 0.25, 0.6])
+    assert not heads.excess(chance, chance).any()
+    np.testing.assert_allclose(heads.excess(np.ones(3), chance), 1)
+    assert (heads.excess(chance - 0.05, chance) < 0).all()
+    structured, fields = (heads.permutation_test(f, 4) for f in (planted(np.repeat(np.arange(4), 3)), unstructured()))
+    assert heads.excess(structured.observed, structured.null_mean) == pytest.approx(1)
+    assert abs(heads.excess(fields.observed, fields.null_mean)) < 0.1

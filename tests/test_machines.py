@@ -56,6 +56,14 @@ def test_provenance_needs_neither_git_nor_proc_nor_packages(tmp_path, monkeypatc
     assert found["commit"] == "unknown" and found["versions"]["no-such-package"] == "unknown" and found["device"]
 
 
+def test_provenance_names_what_is_used_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)  # not installed
+    monkeypatch.delitem(sys.modules, "tokenizers", raising=False)
+    assert set(provenance.provenance("cpu")["versions"]) == {"python", *provenance.PACKAGES}
+    monkeypatch.setitem(sys.modules, "transformers", sys)
+    assert set(provenance.provenance("cpu")["versions"]) == {"python", *provenance.PACKAGES, "transformers"}
+
+
 def test_provenance_speaks_of_no_repository_around_the_project(tmp_path, monkeypatch):
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     subprocess.run([*git, "init", "-q"], cwd=tmp_path, check=True)

@@ -165,6 +165,17 @@ def test_the_cells_of_a_study_are_distinct_and_cover_every_regime():
     assert {c["regime"] for c in cells} == {"none", "readout", "retrained", "scratch"}
 
 
+def test_fewer_methods_are_retrained_where_a_recipe_says_so():
+    def tried(**said) -> dict[str, set[str]]:
+        found = list(pruning.cells(PruningRecipe(**said), 3))
+        return {regime: {c["method"] for c in found if c["regime"] == regime} for regime in ("readout", "retrained")}
+
+    assert tried()["retrained"] - tried()["readout"] == {"activation", "gradient"}
+    few = tried(retrained_methods=("andc", "permuted", "gradient"))
+    assert few == {"readout": {"dense", "andc", "permuted"}, "retrained": {"dense", "andc", "permuted", "gradient"}}
+    assert next(pruning.cells(PruningRecipe(few_thresholds=()), 3))["method"] == "dense"
+
+
 def test_a_recipe_may_name_every_method():
     assert ScratchRecipe((0.5,), masks.EVERY).methods == masks.EVERY
     assert set(get_args(Method)) == set(masks.EVERY)

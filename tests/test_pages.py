@@ -96,7 +96,7 @@ def test_charts_fit_a_phone(visit, name):
 
 def test_the_verdicts_are_readable_on_a_phone(visit):
     page = visit("book/intro", width=390)
-    cells = page.locator(".tag_verdicts td").evaluate_all("cells => cells.map(c => c.getBoundingClientRect().right)")
+    cells = page.locator(".verdict summary").evaluate_all("all => all.map(e => e.getBoundingClientRect().right)")
     assert cells and max(cells) <= 390
 
 

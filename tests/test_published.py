@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from lib import andc, heads, runs, snp
 from lib.encoders import READOUT
 from lib.experiments import pruning_tables, retraining
+from lib.runs.results import packed
 
 RECORDS = {path.parent.name: json.loads(path.read_text()) for path in sorted(runs.PUBLISHED.glob("*/run.json"))}
 PUBLISHED = [name for name, record in RECORDS.items() if "train" in record["stages"]]  # some have single stages
@@ -46,7 +48,35 @@ def test_counts_and_polarisation_follow_from_the_class_means(run):
         assert heads.rank_correlation(share, damage, draws=2)["rho"] == pytest.approx(row.damage_rho, abs=1e-3)
 
 
+@pytest.mark.parametrize("name", [name for name in PUBLISHED if not runs.defined(name).network.published])
+def test_a_large_network_publishes_little(name):
+    published = [path for path in (runs.PUBLISHED / name).iterdir() if path.name != "config.toml"]
+    assert sum(path.stat().st_size for path in published) < 12.5e6
+    assert {path.name for path in published} <= {f for s in RECORDS[name]["stages"].values() for f in s["files"]} | {
+        "run.json"
+    }
+
+
+@pytest.mark.parametrize("name", ["glyphs", "cifar100-mini"])
+def test_what_is_shown_of_class_means_is_the_same_as_integers(name, monkeypatch):
+    monkeypatch.delenv("MODUS_RUNS", raising=False)
+    run = runs.load(name)
+    for site in run.published_sites():
+        whole = run.nodes(site)
+        found = [packed("", torch.from_numpy(v)) for v in (whole.class_means, whole.weight)]
+        stored = snp.Nodes(*((v[""] * v["/unit"]).numpy() for v in found))
+        before, after = snp.site_statistics(whole), snp.site_statistics(stored)
+        assert after["snr"] == pytest.approx(before["snr"], abs=0.01)
+        assert after["clusters_per_node"] == pytest.approx(before["clusters_per_node"], abs=0.05)
+        assert after["cluster_size"] == pytest.approx(before["cluster_size"], abs=0.05)
+        if site.endswith("mha"):
+            counts = [heads.diagonal_counts(nodes, run.definition.network.heads) for nodes in (whole, stored)]
+            assert abs(counts[0] - counts[1]).sum() <= 2
+
+
 def test_kept_weights_follow_from_the_class_means(run):
+    if not run.definition.network.published:
+        pytest.skip("class means on training sentences are not published")
     nodes = {s: andc.Nodes(run.class_means(s, "train"), run.weight(s)) for s in run.sites}
     nodes[READOUT] = run.readout()
     layers = run.network().layers

@@ -15,7 +15,9 @@ def test_all_chapters_on_a_tiny_run_from_nothing(tmp_path, monkeypatch):
         monkeypatch.setenv(name, "")
     assert reproduce.reproduce("glyphs-tiny", output=tmp_path) == []
     folder = tmp_path / "glyphs-tiny"
-    assert {path.stem for path in folder.glob("*.ipynb")} == {path.stem for path in reproduce.chapters()}
+    assert {path.stem for path in folder.glob("*.ipynb")} == {
+        path.stem for path in reproduce.chapters_of("glyphs-tiny")
+    }
     record = json.loads((folder / "run.json").read_text())
     needed = {stage for stage, about in runs.STAGES.items() if not about.optional}
     assert needed <= set(record["stages"])

@@ -24,6 +24,7 @@ def test_a_run_is_made_once_and_then_loaded(folder):
     made.require("heads")
     assert len(made.table("scratch")) == 1
     assert made.table("augmentation")["policy"].tolist() == ["own", "reference", "unmixed"]
+    assert set(made.table("untrained")["site"]) == set(made.sites)
     assert made.table("cnn")["network"].unique().tolist()[:2] == ["CNN, pooled", "CNN, flattened"]
     assert made.class_means("2.ff").shape == (5, 8)
     stamp = (folder / "network.safetensors").stat().st_mtime_ns
@@ -132,7 +133,7 @@ def test_a_time_limit_stops_a_run_where_it_can_go_on(folder, monkeypatch):
     assert stops > 0
     found = runs.make("tiny").network().state_dict()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
-    assert not compute.compute("tiny", time_limit=0) and compute.compute("tiny", optional=True)
+    assert not compute.compute("tiny", time_limit=0) and compute.compute("tiny", stages=runs.STAGES)
     assert runs.make("tiny").has("scratch")
 
 

@@ -242,3 +242,50 @@ def test_fields_too_large_for_their_type_are_refused():
     large = np.full((2, 1), 1e30, np.float32)
     with pytest.raises(ValueError, match="fields hold 4 values that are NaN or infinite"):
         snp.site_statistics(snp.Nodes(large, large))
+
+
+@given(matrices | pairs)
+def test_partners_are_the_pairs_of_labels_in_one_cluster(given):
+    fields = given[None].astype(float) if isinstance(given, np.ndarray) else snp.node_fields(*given)
+    found = snp.partners(fields)
+    expected = np.zeros_like(found)
+    for B in snp.clip(snp.normalise(fields)):
+        for cluster in snp.find_clusters(B):
+            for i in cluster:
+                expected[i, [j for j in cluster if j != i]] += 1
+    assert np.array_equal(found, expected)
+    if isinstance(given, tuple):
+        assert np.array_equal(snp.partners(snp.Nodes(*given)), expected)
+
+
+@given(pairs, st.floats(0.1, 10), st.randoms())
+def test_an_answer_rests_on_no_more_nodes_than_there_are(pair, factor, random):
+    nodes = snp.Nodes(*pair)
+    found = snp.participation(nodes)
+    known = np.isfinite(found)
+    assert (found[known] >= 0).all() and (found[known] <= len(nodes) + 1e-9).all()
+    np.testing.assert_allclose(snp.participation(snp.Nodes(factor * pair[0], pair[1])), found, atol=1e-6)
+    order = random.sample(range(len(nodes)), len(nodes))
+    np.testing.assert_allclose(snp.participation(nodes[order]), found, atol=1e-6)
+    fields = nodes.fields()
+    K = fields.shape[1]
+    own = np.einsum("nii->ni", fields)
+    lead = own - (fields.sum(2) - own) / (K - 1)
+    squares = (lead**2).sum(0)
+    some = squares > 0
+    np.testing.assert_allclose(found[some], lead.sum(0)[some].clip(min=0) ** 2 / squares[some], rtol=1e-6, atol=1e-6)
+
+
+def test_an_answer_rests_on_the_nodes_that_speak_for_it():
+    weight = np.eye(4)
+    alike = snp.Nodes(np.tile(weight, 3), np.tile(weight, 3))  # three nodes a label
+    np.testing.assert_allclose(snp.participation(alike), 3)
+    np.testing.assert_allclose(snp.participation(snp.Nodes(weight, weight)), 1)
+    opposed = snp.Nodes(np.tile(weight, 2), np.concatenate([weight, -weight], 1))
+    np.testing.assert_allclose(snp.participation(opposed), 0, atol=1e-12)
+    np.testing.assert_allclose(snp.participation(snp.Nodes(weight, -weight)), 0)
+    at_random = snp.participation(snp.Nodes(*np.random.default_rng(0).normal(size=(2, 400, 50))))
+    assert at_random.mean() == pytest.approx(0.5, abs=0.15)
+    assert np.isnan(snp.participation(snp.Nodes(np.zeros((4, 2)), weight[:, :2]))).all()
+    with pytest.raises(ValueError, match="one weight for each"):
+        snp.participation(snp.Nodes(*np.ones((2, 3, 2, 2))))

@@ -11,15 +11,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lib import bert, data, measure, runs
+from lib import bert, data, explorers, measure, runs
 from lib.data.text import noise
 from lib.encoders import attention_weights
 from lib.experiments.heads import damage
 from lib.experiments.masked import scores
+from lib.explorers import parts
 from lib.probes import Probe
 from lib.recipes import ProbeRecipe, TrainingRecipe
 from lib.runs import reproduce
-from lib.system.errors import MissingData, MissingLanguage, UnpublishedWeights
+from lib.runs.results import packed
+from lib.system.errors import MissingData, MissingLanguage, UnpublishedFields, UnpublishedWeights
 from lib.training import evaluate, loop
 from lib.training.probes import train_probes
 
@@ -290,25 +292,93 @@ def folder(home, encoder, monkeypatch):
     return home / "runs" / "tiny"
 
 
-def test_a_run_on_sentences_is_read_without_its_weights_and_without_transformers(folder, monkeypatch):
+def test_a_run_on_sentences_is_read_without_its_weights_and_without_transformers(folder, monkeypatch, tmp_path):
     made = runs.make("tiny")
     made.require("heads"), made.require("andc")
+    assert set(made.results["provenance"]["train"]["versions"]) > {"transformers", "tokenizers"}
     assert made.superclasses == ["0", "1", "0", "1"]
     sizes = made.table("andc_cost")
     assert (sizes["difference"] < 1e-5).all() and "compacted" in set(sizes["network"])
-    for path in folder.glob("network*.safetensors"):
-        path.unlink()
+    whole = made.statistics()
+    unpublished = {name for entry in made.record["stages"].values() for name in entry.get("unpublished", ())}
+    assert unpublished == {"network.safetensors", "probes_rest.safetensors", "fields_rest.safetensors"}
+    for name in unpublished:
+        (folder / name).unlink()
     monkeypatch.setitem(sys.modules, "transformers", None)
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     loaded = runs.load("tiny")
-    assert loaded.fields("2.mha").shape == (8, 4, 4) and len(loaded.statistics()) == 10
+    assert loaded.fields("2.mha").shape == (8, 4, 4) and len(loaded.published_sites()) == 6
+    assert made.readable_sites == loaded.readable_sites == loaded.published_sites() != made.sites
+    again = loaded.statistics()
+    assert again.equals(whole[whole["site"].isin(again["site"])].reset_index(drop=True))
+    assert loaded.class_means("1.ff", "test", "input").shape == loaded.weight("1.ff").shape
+    assert loaded.label_accuracy("2.out", "train").shape == (4,)
+    for read in (lambda: loaded.class_means("2.out"), lambda: loaded.class_means("2.ff", "train"),
+                 lambda: loaded.weight("1.ff_in"), loaded.probes):  # fmt: skip
+        with pytest.raises(UnpublishedFields, match=r"of run tiny is not published: .*`make reproduce RUN=tiny`"):
+            read()
     assert len(loaded.table("heads_encoders")) == 2
+    offered = parts.write(tmp_path / "parts", [loaded])
+    assert offered == {"tiny": ["nodes", "heads"]}  # label sets of training sentences, for pruning, are not at hand
+    assert (tmp_path / "parts" / "tiny" / "2.mha.js").exists() and not (
+        tmp_path / "parts" / "tiny" / "2.out.js"
+    ).exists()
     with pytest.raises(UnpublishedWeights, match="`make reproduce RUN=tiny` trains the network anew"):
         loaded.network()
 
 
+@given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([1e-20, 1e-3, 1.0, 1e6]), labels=st.integers(1, 5))
+def test_class_means_as_integers_are_within_a_rounding_of_each_nodes_largest(seed, scale, labels):
+    values = scale * torch.randn(labels, 7, generator=torch.Generator().manual_seed(seed))
+    values[:, 0] = 0
+    found = packed("1.ff", values)
+    assert found["1.ff"].dtype == torch.int16 and found["1.ff/unit"].shape == (7,)
+    error = (found["1.ff"] * found["1.ff/unit"] - values).abs()
+    assert (error <= values.abs().amax(0) / 65000).all() and not found["1.ff"][:, 0].any()
+
+
+def test_the_text_explorer_shows_what_each_node_adds_and_where_a_head_looks(folder, monkeypatch):
+    run = runs.make("tiny")
+    run.require("probes")
+    explorer = explorers.text_explorer(run)
+    explorer.text.value, explorer.site.value, explorer.head.value = "pay my bill", "1.mha", 2
+    assert explorer.words == ["[CLS]", "pay", "my", "bill", "[SEP]"]
+    things = run.definition.network.prepared(
+        data.Sentences("x", "", np.array(["pay my bill"], object), np.array([0]), ["a"])
+    )
+    batch, network = things.batch(slice(None)), run.network()
+    h = network.activations(batch.inputs, ["1.mha"], batch.mask)["1.mha"]
+    fields = run.probe("1.mha")(h, batch.mask).detach().numpy()[0]
+    np.testing.assert_allclose(explorer.parts.sum(0), fields, atol=1e-6)
+    assert explorer.answer[0] == run.label_names[fields.argmax()] and len(explorer.picture.outputs) == 1
+    np.testing.assert_allclose(explorer.attention, network.attention_maps(*batch.given)[0][0, 1].numpy(), atol=1e-6)
+    explorer.text.value = "play <b>unknown</b>"
+    assert "[UNK]" in explorer.words and "<b>" not in explorer.told.value
+    explorer.label.value = 2
+    assert run.label_names[2] in str(explorer.picture.outputs)
+    explorer.text.value = " "
+    assert explorer.told.value == "Type a sentence." and not explorer.picture.outputs
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    assert "transformers is not installed: `make language`" in explorers.text_explorer(run).value
+    for path in folder.glob("network*.safetensors"):
+        path.unlink()
+    assert "the weights of run tiny are not published" in explorers.text_explorer(run).value
+    assert "make reproduce RUN=clinc150" in explorers.text_explorer().value
+
+
+def test_runs_on_a_set_are_those_of_the_folder_of_results_or_else_the_published(folder, monkeypatch, tmp_path):
+    runs.make("tiny").require("fields")
+    assert [run.folder for run in runs.measured_on("mine")] == [folder]
+    assert runs.measured_on("mine", "heads") == runs.measured_on("glyphs") == []
+    monkeypatch.setenv("MODUS_RUNS", str(tmp_path / "other"))
+    assert [run.folder for run in runs.measured_on("mine")] == [folder]
+    runs.make("tiny").require("fields")
+    assert [run.folder for run in runs.measured_on("mine")] == [tmp_path / "other" / "tiny"]
+
+
 def test_chapters_are_executed_on_runs_of_their_kind_alone():
     assert reproduce.chapters_of("glyphs-tiny")
+    assert [chapter.stem for chapter in reproduce.chapters_of("clinc150")] == ["09-language"]
     assert not set(reproduce.chapters_of("glyphs-tiny")) & set(reproduce.chapters_of("clinc150"))
 
 

@@ -1,5 +1,22 @@
-"""Altair charts of the book, by what they show: `charts.layers.along_encoders(table, "snr", "SNR")` and so on."""
+"""Altair charts of the book, by what they show: `charts.layers.along_encoders(table, "snr", "SNR")` and so on.
 
-from lib.charts import base, heads, layers, nodes, pruning
+`charts.tables.table` shows numbers, `charts.drawing` the network and the procedure.
+"""
 
-__all__ = ["base", "heads", "layers", "nodes", "pruning"]
+from lib.charts import base, heads, language, layers, matrices, nodes, palette, pictures, pruning, tables, verdicts
+from lib.charts.network import drawing
+
+__all__ = [
+    "base",
+    "drawing",
+    "heads",
+    "language",
+    "layers",
+    "matrices",
+    "nodes",
+    "palette",
+    "pictures",
+    "pruning",
+    "tables",
+    "verdicts",
+]

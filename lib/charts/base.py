@@ -1,4 +1,4 @@
-"""What all charts share: a theme, colours, lines, and text that is safe in a specification."""
+"""What all charts share: a theme, lines, and text that is safe in a specification."""
 
 import os
 
@@ -6,31 +6,30 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-# Okabe and Ito's palette, safe for colour-blind readers; COLOURS where a colour only tells one thing from another
-SIGNAL, NOISE, NEUTRAL = "#0072b2", "#d55e00", "#8c8c8c"
-COLOURS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#444444"]
-PLACES = {"mha": "#cc79a7", "ff_in": "#56b4e9", "ff_hidden": "#e69f00", "ff": "#009e73", "out": "#444444"}
+from lib.charts.palette import NEUTRAL, SIGNAL, TEXT
 
-
-def colours(n: int) -> list[str]:
-    """So many colours that tell things apart: the first of `COLOURS`, or where they are too few, hues in two shades."""
-    if n <= len(COLOURS):
-        return COLOURS[:n]
-    return [f"hsl({360 * k / n:.0f}, 75%, {(34, 62)[k % 2]}%)" for k in range(n)]
+PANEL = 180  # pixels of a panel beside others; the page makes it wider or puts it below them
+SHARE, GAIN = ".1~%", "+.1~%"  # formats of shares: 30.4%, 30%
+FORMS = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"]
 
 
 @alt.theme.register("modus", enable=True)
 def theme() -> alt.theme.ThemeConfig:
-    """An opaque light card, so that a chart reads the same on a dark page."""
+    """Charts stand on the page's own background, their text and lines in the page's colour, light or dark."""
+    text = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": TEXT, "titleColor": TEXT}
+    lines = {"gridColor": TEXT, "gridOpacity": 0.15, "domainColor": TEXT, "domainOpacity": 0.6}
+    ticks = {"tickColor": TEXT, "tickOpacity": 0.6}
     return {
         "config": {
-            "background": "#ffffff",
-            "padding": 12,
+            "background": "transparent",
+            "padding": 4,
+            "mark": {"color": SIGNAL},
             "view": {"continuousWidth": 460, "continuousHeight": 260, "stroke": None},
-            "axis": {"labelFontSize": 12, "titleFontSize": 12, "gridColor": "#e8e8e8"},
-            "legend": {"labelFontSize": 12, "titleFontSize": 12, "orient": "bottom"},
-            "header": {"labelFontSize": 12, "titleFontSize": 12, "labelFontWeight": "bold"},
-            "title": {"fontSize": 14, "anchor": "start", "subtitleColor": "#555555"},
+            "axis": text | lines | ticks,
+            "axisX": {"labelOverlap": True, "labelSeparation": 6},
+            "legend": text | {"orient": "bottom"},
+            "header": text | {"labelFontWeight": "bold"},
+            "title": {"fontSize": 14, "anchor": "start", "color": TEXT, "subtitleColor": TEXT},
         }
     }
 
@@ -46,30 +45,55 @@ if "JPY_SESSION_NAME" in os.environ:  # set by a Jupyter server for its kernels
 
 
 def lines(
-    long: pd.DataFrame, colours: dict[str, str], title: str, along: str, panel: str, along_title: str, number: str
+    long: pd.DataFrame,
+    colours: dict[str, str],
+    title: str,
+    along: str,
+    panel: str,
+    along_title: str,
+    number: str,
+    percent: bool = False,
 ) -> alt.Chart:
     """One line a colour along a column of layers, to be divided into panels; other columns what (its line), value."""
-    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
     return (
         alt.Chart(long)
         .mark_line(point=alt.OverlayMarkDef(size=60))
         .encode(
             x=alt.X(f"{along}:O", title=along_title, axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("value:Q", title=title),
-            color=alt.Color("what:N", title=None, scale=scale),
+            y=alt.Y("value:Q", title=title, axis=alt.Axis(format=SHARE if percent else "~s")),
+            **told_apart("what", colours),
             tooltip=[f"{panel}:N", f"{along}:O", "what:N", alt.Tooltip("value:Q", format=number)],
         )
     )
 
 
+def told_apart(column: str, colours: dict[str, str], title: str | None = None, **legend) -> dict:
+    """Encodings by which lines are told apart: a colour each and, for whom colours are not enough, a form of point."""
+    names, shared = list(colours), {"title": title, "legend": alt.Legend(**legend)}
+    hues = alt.Scale(domain=names, range=list(colours.values()))
+    forms = alt.Scale(domain=names, range=[FORMS[k % len(FORMS)] for k in range(len(names))])
+    return {
+        "color": alt.Color(f"{column}:N", scale=hues, **shared),
+        "shape": alt.Shape(f"{column}:N", scale=forms, **shared),
+    }
+
+
 def measured_and_control(
-    table: pd.DataFrame, value: str, title: str, along: str, panel: str, along_title: str = "", number: str = ".3~f"
+    table: pd.DataFrame,
+    value: str,
+    title: str,
+    along: str,
+    panel: str,
+    along_title: str = "",
+    number: str = ".3~f",
+    percent: bool = False,
 ) -> alt.Chart:
     """Two lines along a column of layers, the quantity and its control, to be divided into panels."""
     long = table.rename(columns={value: "measured"}).melt(
         [c for c in table.columns if c in (along, panel)], ["measured", "control"], "what", "value"
     )
-    return lines(long, {"measured": SIGNAL, "control": NEUTRAL}, title, along, panel, along_title or along, number)
+    number, colours = ".1%" if percent else number, {"measured": SIGNAL, "control": NEUTRAL}
+    return lines(long, colours, title, along, panel, along_title or along, number, percent)
 
 
 def named(labels) -> list[str]:
@@ -82,14 +106,19 @@ def described(chart, text: str):
     return chart.properties(description=text)
 
 
+def on_canvas(chart):
+    """The chart drawn as one picture, not a shape a mark: for matrices and images, with thousands of marks."""
+    return chart.properties(usermeta={"embedOptions": {"renderer": "canvas"}})
+
+
 def absent(text: str) -> alt.Chart:
     """What stands in place of a chart for which a run has no numbers: a sentence that says what is missing."""
-    chart = alt.Chart(alt.InlineData([{"text": text}]), width=460, height=60).mark_text(fontSize=13, color="#555555")
+    chart = alt.Chart(alt.InlineData([{"text": text}]), width=460, height=60).mark_text(fontSize=13, color=TEXT)
     return described(chart.encode(text="text:N"), text)
 
 
 def pixels(image: np.ndarray, title: str, size: int = 200) -> alt.Chart:
-    """An image uint8 (H, W, 3), one mark a pixel."""
+    """An image uint8 (H, W, 3), one mark a pixel: to be drawn `on_canvas`."""
     rows = [{"x": x, "y": y, "c": "#{:02x}{:02x}{:02x}".format(*image[y, x])} for y, x in np.ndindex(image.shape[:2])]
-    chart = alt.Chart(alt.InlineData(rows), width=size, height=size, title=title).mark_rect()
+    chart = alt.Chart(alt.InlineData(rows), width=size, height=size, title=title).mark_rect(aria=False)
     return chart.encode(x=alt.X("x:O", axis=None), y=alt.Y("y:O", axis=None), color=alt.Color("c:N", scale=None))

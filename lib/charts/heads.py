@@ -4,7 +4,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.charts.base import NEUTRAL, NOISE, SIGNAL, colours, described, named, pixels
+from lib.charts.base import PANEL, SHARE, described, named, on_canvas, pixels
+from lib.charts.palette import NEGATIVE, NEUTRAL, NOISE, SIGNAL, TEXT, colours, faded
 from lib.heads import shares
 
 CONTROLS = {  # column prefix in the table "heads_encoders" -> what it is
@@ -29,14 +30,14 @@ def head_map(counts: np.ndarray, names: list[str], title: str) -> alt.Chart:
         for i in known
     ]
     chosen = alt.selection_point(fields=["name"])
-    scale = alt.Scale(domain=[0, 1], range=["#ffffff", SIGNAL], interpolate="rgb")
+    scale = alt.Scale(domain=[0, 1], range=[faded(SIGNAL, 0), SIGNAL], interpolate="rgb")
     chart = (
         alt.Chart(alt.InlineData(rows), width=550, height=26 * len(counts), title=title)
-        .mark_rect(stroke="#dddddd", strokeWidth=0.3)
+        .mark_rect(stroke=TEXT, strokeOpacity=0.2, strokeWidth=0.3, aria=False)
         .encode(
             x=alt.X("name:N", title="label", sort=order, axis=alt.Axis(labels=False, ticks=False)),
             y=alt.Y("head:O", title="head"),
-            color=alt.Color("share:Q", title="share of nodes", scale=scale, legend=alt.Legend(format="%")),
+            color=alt.Color("share:Q", title="share of nodes", scale=scale, legend=alt.Legend(format=".0%")),
             opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.25)),
             tooltip=["name:N", "head:O", "nodes:Q", alt.Tooltip("share:Q", format=".0%")],
         )
@@ -57,7 +58,7 @@ def against_chance(table: pd.DataFrame) -> alt.Chart:
         for p, what in CONTROLS.items()
         for _, r in table.iterrows()
     ]  # fmt: skip
-    base = alt.Chart(pd.DataFrame(rows).dropna(), width=160, height=220).encode(
+    base = alt.Chart(pd.DataFrame(rows).dropna(), width=PANEL, height=220).encode(
         x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0))
     )
     tooltip = ["what:N", "encoder:O", *(alt.Tooltip(f"{c}:Q", format=".3f") for c in ("polarisation", "chance", "z"))]
@@ -105,7 +106,7 @@ def over_runs(table: pd.DataFrame) -> alt.Chart:
     runs = table.assign(name=table["run"] + ", " + table["nodes"].astype(str) + " nodes a head")
     long = runs.melt(["name", "seeds", "excess_std"], list(names), "kind", "value").dropna(subset="value")
     long["kind"] = long["kind"].map(names)
-    colours = alt.Scale(domain=list(names.values()), range=[SIGNAL, NOISE, NEUTRAL, "#cc79a7"])
+    colours = alt.Scale(domain=list(names.values()), range=[SIGNAL, NOISE, NEUTRAL, NEGATIVE])
     base = alt.Chart(long, width=360, height={"step": 34}).encode(
         y=alt.Y("name:N", title=None, sort=list(runs["name"]), axis=alt.Axis(labelLimit=300))
     )
@@ -118,7 +119,7 @@ def over_runs(table: pd.DataFrame) -> alt.Chart:
     bars = own.transform_calculate(
         low="datum.value - datum.excess_std", high="datum.value + datum.excess_std"
     ).mark_rule(color=SIGNAL, strokeWidth=2).encode(x="low:Q", x2="high:Q")  # fmt: skip
-    zero = alt.Chart(pd.DataFrame({"x": [0]})).mark_rule(color="#444444").encode(x="x:Q")
+    zero = alt.Chart(pd.DataFrame({"x": [0]})).mark_rule(color=TEXT).encode(x="x:Q")
     return described(zero + bars + points, "Polarisation beyond that of random heads, by run, beside its controls")
 
 
@@ -134,16 +135,12 @@ def superclasses(owner: np.ndarray, names: list[str], heads: int) -> alt.Chart:
     base = alt.Chart(long, width=34 * heads, height={"step": 17}).encode(
         x=alt.X("head:O", axis=alt.Axis(labelAngle=0)), y=alt.Y("superclass:N", title=None, sort=order)
     )
-    scale = alt.Scale(domain=[0, int(counts.to_numpy().max())], range=["#ffffff", SIGNAL], interpolate="rgb")
-    cells = base.mark_rect(stroke="#dddddd").encode(
+    shades = [faded(SIGNAL, 0), faded(SIGNAL, 0.6)]  # text of the page's colour stays readable on the strongest
+    scale = alt.Scale(domain=[0, int(counts.to_numpy().max())], range=shades, interpolate="rgb")
+    cells = base.mark_rect(stroke=TEXT, strokeOpacity=0.2).encode(
         color=alt.Color("labels:Q", scale=scale, legend=None), tooltip=["superclass:N", "head:O", "labels:Q"]
     )
-    text = base.mark_text(fontSize=11).encode(text="labels:Q").transform_filter("datum.labels > 0")
-    text = text.encode(
-        color=alt.when(f"datum.labels > {counts.to_numpy().max() / 2}").then(alt.value("white")).otherwise(
-            alt.value("#333333")
-        )
-    )  # fmt: skip
+    text = base.mark_text(fontSize=11, color=TEXT).encode(text="labels:Q").transform_filter("datum.labels > 0")
     return described(cells + text, "Number of labels of each superclass that each head is the expert for")
 
 
@@ -157,7 +154,7 @@ def cooperation(table: pd.DataFrame, encoder: int) -> alt.Chart:
     base = alt.Chart(width=240, height=220)
     x = alt.X("nodes:Q", title="nodes that speak")
     heads = base.mark_line(point=True).transform_filter("isValid(datum.value)").encode(
-        x=x, y=alt.Y("value:Q", title="test accuracy", axis=alt.Axis(format="%")),
+        x=x, y=alt.Y("value:Q", title="test accuracy", axis=alt.Axis(format=SHARE)),
         color=_by_head(part["head"].max()),
         tooltip=["head:N", "nodes:Q", alt.Tooltip("value:Q", format=".1%")],
     )  # fmt: skip
@@ -182,7 +179,7 @@ def removal(table: pd.DataFrame) -> alt.Chart:
         y="damage_rho:Q",
         tooltip=["encoder:O", *(alt.Tooltip(f"damage_{c}:Q", format=".3f") for c in ("rho", "low", "high", "p"))],
     )
-    zero = alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(color="#444444").encode(y="y:Q")
+    zero = alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(color=TEXT).encode(y="y:Q")
     return described(
         zero + bars + points, "Rank correlation between a head's share of a label and the damage its removal does to it"
     )
@@ -197,7 +194,7 @@ def partition(experts: dict[str, np.ndarray], names: list[str]) -> alt.Chart:
         for run, found in experts.items()
         for i, h in enumerate(found)
     ]
-    chart = alt.Chart(pd.DataFrame(rows), width=520, height=26 * len(experts)).mark_rect().encode(
+    chart = alt.Chart(pd.DataFrame(rows), width=520, height=26 * len(experts)).mark_rect(aria=False).encode(
         x=alt.X("name:N", title="label", sort=order, axis=alt.Axis(labels=False, ticks=False)),
         y=alt.Y("run:N", title=None, sort=list(experts)),
         color=_by_head(max(row["head"] for row in rows), "expert"),
@@ -216,8 +213,9 @@ def attention(image: np.ndarray, received: np.ndarray) -> alt.Chart:
     """An image uint8 (H, W, 3) beside the attention its tokens receive, (side, side); white: most."""
     tokens = [{"x": x, "y": y, "v": float(received[y, x])} for y, x in np.ndindex(received.shape)]
     axes = {"x": alt.X("x:O", axis=None), "y": alt.Y("y:O", axis=None)}
-    right = alt.Chart(alt.InlineData(tokens), width=200, height=200, title="attention received").mark_rect()
+    right = alt.Chart(alt.InlineData(tokens), width=200, height=200, title="attention received").mark_rect(aria=False)
     chart = pixels(image, "image") | right.encode(
         **axes, color=alt.Color("v:Q", title="weight", scale=alt.Scale(scheme="greys", reverse=True)), tooltip=["v:Q"]
     )
-    return described(chart, "An image beside the attention that each of its tokens receives from a head")
+    told = "An image beside the attention that each of its tokens receives from a head"
+    return described(on_canvas(chart), told)

@@ -4,7 +4,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.charts.base import COLOURS, NEUTRAL, PLACES, SIGNAL, described, lines, measured_and_control
+from lib.charts.base import PANEL, SHARE, described, lines, measured_and_control, told_apart
+from lib.charts.palette import COLOURS, NEUTRAL, NOISE, PLACES, SIGNAL, ordered
 
 
 def training(curve: pd.DataFrame) -> alt.Chart:
@@ -19,7 +20,7 @@ def training(curve: pd.DataFrame) -> alt.Chart:
         y=alt.Y("loss:Q", title="training loss"), tooltip=tooltip
     )
     accuracy = base.mark_line(color=SIGNAL, point=alt.OverlayMarkDef(color=SIGNAL)).encode(
-        y=alt.Y("train_accuracy:Q", title="training accuracy", axis=alt.Axis(format="%")), tooltip=tooltip
+        y=alt.Y("train_accuracy:Q", title="training accuracy", axis=alt.Axis(format=SHARE)), tooltip=tooltip
     )
     return described(loss | accuracy, "Training loss and accuracy of the network by epoch")
 
@@ -30,8 +31,7 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
     Click a place in the legend to bring it out.
     """
     chosen = alt.selection_point(fields=["place"], bind="legend")
-    places = [p for p in PLACES if p in set(table["place"])]
-    colours = alt.Scale(domain=places, range=[PLACES[p] for p in places])
+    places = {place: colour for place, colour in PLACES.items() if place in set(table["place"])}
     number = ".1%" if percent else ".3~f"
     chart = (
         alt.Chart(table[["encoder", "place", value]], width=width)
@@ -39,9 +39,9 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
         .encode(
             x=alt.X("encoder:O", title="encoder", axis=alt.Axis(labelAngle=0)),
             y=alt.Y(
-                f"{value}:Q", title=title, axis=alt.Axis(format="%" if percent else "~s"), scale=alt.Scale(zero=False)
+                f"{value}:Q", title=title, axis=alt.Axis(format=SHARE if percent else "~s"), scale=alt.Scale(zero=False)
             ),
-            color=alt.Color("place:N", title="place", scale=colours),
+            **told_apart("place", places, "place"),
             opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.15)),
             tooltip=["encoder:O", "place:N", alt.Tooltip(f"{value}:Q", format=number, title=title)],
         )
@@ -50,22 +50,24 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
     return described(chart, f"{title} along the encoders, one line a place in the encoder")
 
 
-def with_control(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
+def with_control(table: pd.DataFrame, value: str, title: str, percent: bool = False) -> alt.Chart:
     """A quantity along the encoders beside its control, one panel a place; columns encoder, place, `value`, control."""
-    chart = measured_and_control(table, value, title, "encoder", "place").properties(width=150)
+    chart = measured_and_control(table, value, title, "encoder", "place", percent=percent).properties(width=PANEL)
     chart = chart.facet(alt.Column("place:N", title=None, sort=list(PLACES)))
     return described(chart, f"{title} along the encoders, measured and under the control")
 
 
 def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
     """A quantity against the clipping threshold, one line an encoder; columns threshold, encoder and `value`."""
+    encoders = sorted(table["encoder"].unique())
+    colours = alt.Scale(domain=encoders, range=ordered(len(encoders)))
     chart = (
         alt.Chart(table[["threshold", "encoder", value]], width=240)
         .mark_line(point=True)
         .encode(
             x=alt.X("threshold:Q", title="clipping threshold"),
             y=alt.Y(f"{value}:Q", title=title),
-            color=alt.Color("encoder:O", title="encoder", scale=alt.Scale(scheme="viridis")),
+            color=alt.Color("encoder:O", title="encoder", scale=colours),
             tooltip=["threshold:Q", "encoder:O", alt.Tooltip(f"{value}:Q", format=".3~f")],
         )
     )
@@ -75,20 +77,21 @@ def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
 def sharpening(table: pd.DataFrame) -> alt.Chart:
     """SNR along the encoders at several thresholds, by both conventions of silencing; dashed: labels shuffled.
 
-    table: as of `lib.study.Measures.sharpening`. One row of panels a convention, one column a place.
+    table: as of `lib.experiments.sharpening.table`. One row of panels a convention, one column a place.
     """
-    long = table.melt(["encoder", "place", "silencing", "threshold"], ["snr", "control"], "what", "value").replace(
-        {"what": {"snr": "measured", "control": "labels shuffled"}}
+    long = table.melt(["encoder", "place", "silencing", "threshold"], ["snr", "shuffled_snr"], "what", "value").replace(
+        {"what": {"snr": "measured", "shuffled_snr": "labels shuffled"}}
     )
     long = long[np.isfinite(long["value"]) & (long["value"] > 0)]
-    kinds = ["measured", "labels shuffled"]
+    kinds, thresholds = ["measured", "labels shuffled"], sorted(long["threshold"].unique())
+    colours = alt.Scale(domain=thresholds, range=ordered(len(thresholds)))
     chart = (
         alt.Chart(long, width=150, height=190)
         .mark_line(point=alt.OverlayMarkDef(size=25))
         .encode(
             x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)),
             y=alt.Y("value:Q", title="signal-to-noise ratio", scale=alt.Scale(type="log", nice=False)),
-            color=alt.Color("threshold:O", title="threshold", scale=alt.Scale(scheme="viridis")),
+            color=alt.Color("threshold:O", title="threshold", scale=colours),
             strokeDash=alt.StrokeDash(
                 "what:N",
                 title=None,
@@ -122,7 +125,7 @@ def beside_control(table: pd.DataFrame) -> alt.Chart:
         table, "snr", "signal-to-noise ratio", "layer", "network", "block or encoder", number=".2f"
     )
     chart = (
-        curves.properties(width=150, height=170)
+        curves.properties(width=PANEL, height=170)
         .facet(alt.Facet("network:N", title=None, sort=_order(table)), columns=3)
         .resolve_axis(x="independent")
         .resolve_scale(x="independent")
@@ -133,12 +136,12 @@ def beside_control(table: pd.DataFrame) -> alt.Chart:
 def along_layers(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
     """A quantity along the layers, one line a network; columns network, layer and `value`."""
     chart = (
-        alt.Chart(table[["network", "layer", value]], width=130, height=200)
+        alt.Chart(table[["network", "layer", value]], width=PANEL, height=200)
         .mark_line(point=alt.OverlayMarkDef(size=60))
         .encode(
             x=alt.X("layer:O", title="block", axis=alt.Axis(labelAngle=0)),
             y=alt.Y(f"{value}:Q", title=title),
-            color=_colours(table),
+            **_networks(table),
             tooltip=["network:N", "layer:O", alt.Tooltip(f"{value}:Q", format=".3~f", title=title)],
         )
     )
@@ -152,10 +155,10 @@ def snr_by_accuracy(table: pd.DataFrame) -> alt.Chart:
     """
     chosen = alt.selection_point(fields=["network"], bind="legend")
     base = alt.Chart(table, width=380, height=280).encode(
-        x=alt.X("accuracy:Q", title="test accuracy of the probe", axis=alt.Axis(format="%")),
+        x=alt.X("accuracy:Q", title="test accuracy of the probe", axis=alt.Axis(format=SHARE)),
         y=alt.Y("snr:Q", title="signal-to-noise ratio"),
         order="layer:Q",
-        color=_colours(table, columns=2),
+        **_networks(table, columns=2),
         opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.15)),
         tooltip=["network:N", "layer:O", alt.Tooltip("accuracy:Q", format=".1%"), alt.Tooltip("snr:Q", format=".2f")],
     )
@@ -173,10 +176,10 @@ def trained_and_untrained(table: pd.DataFrame) -> alt.Chart:
     control = table[kind == "CNN"].assign(what="labels shuffled", value=table["control"])
     long = pd.concat([measured, control]).assign(panel=table["run"] + ", " + readout)
     long = long.groupby(["panel", "what", "layer"], sort=False, as_index=False)["value"].mean()
-    colours = {"trained": SIGNAL, "untrained": COLOURS[1], "labels shuffled": NEUTRAL}
+    colours = {"trained": SIGNAL, "untrained": NOISE, "labels shuffled": NEUTRAL}
     chart = lines(long, colours, "signal-to-noise ratio", "layer", "panel", "block", ".2f")
     panels = list(dict.fromkeys(long["panel"]))
-    chart = chart.properties(width=150, height=150)
+    chart = chart.properties(width=PANEL, height=150)
     chart = chart.facet(alt.Facet("panel:N", title=None, sort=panels), columns=2).resolve_axis(x="independent")
     return described(chart, "Signal-to-noise ratio along the blocks of CNNs, trained and untrained, by run")
 
@@ -185,7 +188,31 @@ def _order(table: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(table["network"]))
 
 
-def _colours(table: pd.DataFrame, columns: int = 1) -> alt.Color:
-    names = _order(table)
-    scale = alt.Scale(domain=names, range=COLOURS[: len(names)])
-    return alt.Color("network:N", title=None, scale=scale, legend=alt.Legend(columns=columns, labelLimit=220))
+def _networks(table: pd.DataFrame, columns: int = 1) -> dict:
+    return told_apart("network", dict(zip(_order(table), COLOURS, strict=False)), columns=columns, labelLimit=220)
+
+
+def by_size(table: pd.DataFrame) -> alt.Chart:
+    """Quantities of claims in networks of several sizes, one panel a quantity, one point a seed; a tick is their mean.
+
+    table: as `lib.experiments.sizes.side_by_side` gives.
+    """
+    long = table.melt(["run", "parameters", "seed", "quantity"], ["value", "control"], "what", "y").dropna(subset="y")
+    long["what"] = long["what"].replace({"value": "measured"})
+    runs = list(table.sort_values("parameters")["run"].unique())
+    scale = alt.Scale(domain=["measured", "control"], range=[SIGNAL, NEUTRAL])
+    base = alt.Chart(width=PANEL, height=130).encode(
+        x=alt.X("run:N", title=None, sort=runs, axis=alt.Axis(labelAngle=-20)),
+        y=alt.Y("y:Q", title=None),
+        color=alt.Color("what:N", title=None, scale=scale),
+    )
+    points = base.mark_point(filled=True, size=55, opacity=0.85).encode(
+        tooltip=["run:N", "parameters:Q", "seed:O", "what:N", alt.Tooltip("y:Q", format=".3~f")]
+    )
+    means = base.mark_tick(thickness=2, width=22).encode(y=alt.Y("mean(y):Q", title=None))
+    panels = list(dict.fromkeys(table["quantity"]))
+    chart = alt.layer(points, means, data=long).facet(
+        alt.Facet("quantity:N", title=None, sort=panels, header=alt.Header(labelLimit=240)), columns=3
+    )
+    chart = chart.resolve_scale(y="independent", x="independent").resolve_axis(x="independent")
+    return described(chart, "Main numbers of the claims beside their controls, in networks of several sizes, by seed")

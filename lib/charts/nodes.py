@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 
 from lib import snp
-from lib.charts.base import NOISE, SIGNAL, described, named, pixels
+from lib.charts.base import described, named, on_canvas, pixels
+from lib.charts.palette import NEGATIVE, NOISE, POSITIVE, SIGNAL, TEXT, faded
+
+FRAME = alt.ViewBackground(stroke=TEXT, strokeOpacity=0.4)
 
 MOST_LABELS = 120  # that a matrix of 240 pixels can show
 
@@ -24,12 +27,14 @@ def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field
         for i, (name, row) in enumerate(zip(labels, values, strict=True))
     ]
     largest = float(np.abs(values).max()) or 1.0
+    domain = [-largest, -1e-9 * largest, 1e-9 * largest, largest]
+    shades = [NEGATIVE, faded(NEGATIVE, 0), faded(POSITIVE, 0), POSITIVE]
     chart = (
-        alt.Chart({"values": tuple(rows)}, width=size, height=size, title=title)
+        alt.Chart({"values": tuple(rows)}, width=size, height=size, title=title, view=FRAME)
         .transform_flatten(["v"])
         .transform_window(j="row_number()", groupby=["i"])
         .transform_calculate(output=f"{json.dumps(labels)}[datum.j - 1]", column="datum.j - 1")
-        .mark_rect()
+        .mark_rect(aria=False)
         .encode(
             x=alt.X("column:O", title="output unit", axis=alt.Axis(labels=False, ticks=False)),
             y=alt.Y("i:O", title="true label", axis=alt.Axis(labels=False, ticks=False)),
@@ -37,9 +42,7 @@ def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field
                 "v:Q",
                 title=unit,
                 legend=alt.Legend(orient="bottom"),
-                scale=alt.Scale(
-                    domain=[-largest, 0, largest], range=["#cc79a7", "#ffffff", "#006b4f"], interpolate="rgb"
-                ),
+                scale=alt.Scale(domain=domain, range=shades, interpolate="rgb"),
             ),
             tooltip=["true:N", "output:N", alt.Tooltip("v:Q", title=unit, format=".3")],
         )
@@ -62,8 +65,8 @@ def clipped_matrix(clipped: np.ndarray, index: np.ndarray, labels: list[str], ti
     ]
     domain = list(range(len(labels)))
     chart = (
-        alt.Chart({"values": tuple(rows)}, width=size, height=size, title=title)
-        .mark_rect()
+        alt.Chart({"values": tuple(rows)}, width=size, height=size, title=title, view=FRAME)
+        .mark_rect(aria=False)
         .encode(
             x=alt.X(
                 "j:O", title="output unit", scale=alt.Scale(domain=domain), axis=alt.Axis(labels=False, ticks=False)
@@ -89,6 +92,9 @@ def node_steps(
     normalised = snp.normalise(field)
     clipped = snp.clip(normalised, threshold)
     index = snp.cluster_index(clipped[None])[0] if index is None else index
+    told = "One node's field, normalised, clipped, and with its clusters moved to the diagonal"
+    told += f": {index.max() + 1} clusters of {(index >= 0).sum()} labels, {clipped.sum()} ones, of which"
+    told += f" {snp.column_noise(clipped[None], index[None]).sum()} are noise"
     some = ""
     if len(field) > MOST_LABELS:
         size = snp.cluster_sizes(index[None])[0]
@@ -107,7 +113,7 @@ def node_steps(
         clipped_matrix(clipped[order][:, order], index[order], names, "4. permuted: clusters on the diagonal"),
     )
     chart = alt.vconcat(first.resolve_scale(color="independent"), second)
-    return described(chart, "One node's field, normalised, clipped, and with its clusters moved to the diagonal")
+    return described(on_canvas(chart), told)
 
 
 def speakers(image: np.ndarray, parts: np.ndarray, label: str, most: int = 12) -> alt.Chart:
@@ -120,4 +126,5 @@ def speakers(image: np.ndarray, parts: np.ndarray, label: str, most: int = 12) -
         color=alt.when(alt.datum.part > 0).then(alt.value(SIGNAL)).otherwise(alt.value(NOISE)),
         tooltip=["node:N", alt.Tooltip("part:Q", format=".3f")],
     )  # fmt: skip
-    return described(pixels(image, "image") | bars, f"An image, and the nodes that add most to the output {label}")
+    told = f"An image, and the nodes that add most to the output {label}"
+    return described(on_canvas(pixels(image, "image") | bars), told)

@@ -3,27 +3,27 @@
 import altair as alt
 import pandas as pd
 
-from lib.charts.base import COLOURS, NEUTRAL, NOISE, SIGNAL, colours, described
+from lib.charts.base import GAIN, PANEL, SHARE, described, told_apart
+from lib.charts.palette import COLOURS, NEUTRAL, NOISE, SIGNAL, TEXT, colours
 
 METHODS = {  # method -> colour; the rule, its controls, and the criteria that look at weights
     "andc": SIGNAL,
     "permuted": NOISE,
-    "exchanged": "#f0b27a",
+    "exchanged": "#99498b",
     "random": NEUTRAL,
-    "dealt": "#c9a227",
-    "levelled": "#56326e",
-    "magnitude": "#009e73",
-    "activation": "#56b4e9",
-    "gradient": "#cc79a7",
+    "dealt": "#027552",
+    "levelled": "#b43b04",
+    "magnitude": "#42a667",
+    "activation": "#777bf9",
+    "gradient": "#c779ba",
 }
-UNPRUNED = {"dense": "#444444"}
+UNPRUNED = {"dense": TEXT}
 PANELS = ("linear1", "linear2", "classifier", "all", "none", "readout", "retrained", "retrained for long", "scratch")
 
 
-def _colour(methods: list[str]) -> alt.Color:
-    colours = UNPRUNED | METHODS
-    shown = [m for m in colours if m in methods]
-    return alt.Color("method:N", title="method", scale=alt.Scale(domain=shown, range=[colours[m] for m in shown]))
+def _methods(table: pd.DataFrame) -> dict:
+    present = set(table["method"])
+    return told_apart("method", {m: colour for m, colour in (UNPRUNED | METHODS).items() if m in present}, "method")
 
 
 def accuracy_by_kept(table: pd.DataFrame, dense: float, facet: str | None = None, width: int = 460) -> alt.Chart:
@@ -43,18 +43,18 @@ def accuracy_by_kept(table: pd.DataFrame, dense: float, facet: str | None = None
     chosen = alt.selection_point(fields=["method"], bind="legend")
     dim = alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.12))
     points = alt.Chart(width=width, height=240).encode(
-        x=alt.X("kept:Q", title="share of weights kept", axis=alt.Axis(format="%")),
-        color=_colour(list(table["method"].unique())),
+        x=alt.X("kept:Q", title="share of weights kept", axis=alt.Axis(format=SHARE)),
+        color=_methods(table)["color"],
         opacity=dim,
         tooltip=[
             "method:N", "threshold:Q", alt.Tooltip("kept:Q", format=".1%"), alt.Tooltip("top1:Q", format=".1%"),
             alt.Tooltip("low:Q", format=".1%"), alt.Tooltip("high:Q", format=".1%"), "networks:Q",
         ],
     )  # fmt: skip
-    axis = alt.Y("top1:Q", title="test accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False))
-    lines = points.mark_line(point=alt.OverlayMarkDef(size=40)).encode(y=axis)
+    axis = alt.Y("top1:Q", title="test accuracy", axis=alt.Axis(format=SHARE), scale=alt.Scale(zero=False))
+    lines = points.mark_line(point=alt.OverlayMarkDef(size=40)).encode(y=axis, shape=_methods(table)["shape"])
     bars = points.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q")
-    whole = alt.Chart().mark_rule(strokeDash=[4, 4], color="#444444").encode(y=alt.datum(dense))
+    whole = alt.Chart().mark_rule(strokeDash=[4, 4], color=TEXT).encode(y=alt.datum(dense))
     chart = alt.layer(whole, bars, lines, data=spread.reset_index()).add_params(chosen)
     if facet:
         order = [v for v in PANELS if v in set(table[facet])]
@@ -82,9 +82,9 @@ def accuracy_by_length(table: pd.DataFrame) -> alt.Chart:
     base = alt.Chart(width=260, height=260).encode(
         x=alt.X("epochs:Q", title="epochs of retraining", scale=alt.Scale(type="symlog"),
                 axis=alt.Axis(values=lengths, grid=False)),
-        color=_colour(list(shown["method"].unique())),
+        **_methods(shown),
     )  # fmt: skip
-    axis = alt.Y("mean:Q", title="test accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False))
+    axis = alt.Y("mean:Q", title="test accuracy", axis=alt.Axis(format=SHARE), scale=alt.Scale(zero=False))
     band = base.mark_area(opacity=0.2).encode(y=alt.Y("min:Q", title="test accuracy"), y2="max:Q")
     lines = base.mark_line(point=alt.OverlayMarkDef(size=50)).encode(
         y=axis,
@@ -106,13 +106,13 @@ def whom(table: pd.DataFrame, columns: dict[str, str]) -> alt.Chart:
     """
     long = table.dropna(subset="top1").melt(["threshold", "method", "top1"], list(columns), "column", "value")
     long["column"] = long["column"].map(columns)
-    base = alt.Chart(width=230, height=230).encode(
+    base = alt.Chart(width=PANEL, height=230).encode(
         x=alt.X("value:Q", title=None, scale=alt.Scale(zero=False)),
-        y=alt.Y("top1:Q", title="test accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(zero=False)),
+        y=alt.Y("top1:Q", title="test accuracy", axis=alt.Axis(format=SHARE), scale=alt.Scale(zero=False)),
     )
-    lines = base.mark_line(color="#cccccc", strokeWidth=1).encode(detail="threshold:N", order="value:Q")
+    lines = base.mark_line(color=NEUTRAL, strokeWidth=1).encode(detail="threshold:N", order="value:Q")
     points = base.mark_circle(size=70, opacity=1).encode(
-        color=_colour(list(long["method"].unique())),
+        **_methods(long),
         tooltip=["method:N", "threshold:Q", alt.Tooltip("value:Q", format=".3f"), alt.Tooltip("top1:Q", format=".1%")],
     )
     chart = alt.layer(lines, points, data=long).facet(
@@ -133,9 +133,10 @@ def gains(table: pd.DataFrame) -> alt.Chart:
     shown = table.assign(
         low=table["gain"] - 2 * table["error"], high=table["gain"] + 2 * table["error"], beyond=table["adjusted"] < 0.05
     )
-    base = alt.Chart(width=200, height=240).encode(
-        x=alt.X("kept:Q", title="share of weights kept", axis=alt.Axis(format="%")),
-        y=alt.Y("gain:Q", title="ANDC less its control", axis=alt.Axis(format="+.0%")),
+    runs = list(table["run"].unique())
+    base = alt.Chart(width=PANEL, height=240).encode(
+        x=alt.X("kept:Q", title="share of weights kept", axis=alt.Axis(format=SHARE)),
+        y=alt.Y("gain:Q", title="ANDC less its control", axis=alt.Axis(format=GAIN)),
         color=alt.Color("run:N", title=None, scale=alt.Scale(domain=runs, range=colours(len(runs)))),
         tooltip=["run:N", "regime:N", "layers:N", "encoder:O", "reading:N", "threshold:Q",
                  *(alt.Tooltip(f"{c}:Q", format="+.1%") for c in ("gain", "error")),
@@ -144,7 +145,7 @@ def gains(table: pd.DataFrame) -> alt.Chart:
     bars = base.mark_rule(opacity=0.35).encode(y="low:Q", y2="high:Q")
     hollow = base.transform_filter("!datum.beyond").mark_point(size=35, filled=False)
     filled = base.transform_filter("datum.beyond").mark_point(size=35, filled=True, opacity=1)
-    zero = alt.Chart().mark_rule(color="#444444").encode(y=alt.datum(0))
+    zero = alt.Chart().mark_rule(color=TEXT).encode(y=alt.datum(0))
     chart = alt.layer(zero, bars, hollow, filled, data=shown).facet(
         alt.Column("control:N", title=None, sort=list(table["control"].unique()))
     )
@@ -157,23 +158,23 @@ def gain_over_control(table: pd.DataFrame, colour: str, title: str) -> alt.Chart
     colours = alt.Color(f"{colour}:N", title=title, scale=alt.Scale(domain=names, range=COLOURS[: len(names)]))
     base = alt.Chart(table, width=460, height=240)
     points = base.mark_line(point=alt.OverlayMarkDef(size=60)).encode(
-        x=alt.X("mean(kept):Q", title="share of weights kept", axis=alt.Axis(format="%")),
-        y=alt.Y("mean(gain):Q", title="ANDC less permuted", axis=alt.Axis(format="+.0%")),
+        x=alt.X("mean(kept):Q", title="share of weights kept", axis=alt.Axis(format=SHARE)),
+        y=alt.Y("mean(gain):Q", title="ANDC less permuted", axis=alt.Axis(format=GAIN)),
         color=colours,
         detail="threshold:Q",
         tooltip=[f"{colour}:N", "threshold:Q", alt.Tooltip("mean(kept):Q", format=".1%"),
                  alt.Tooltip("mean(gain):Q", format="+.1%")],
     )  # fmt: skip
     lines = base.mark_line().encode(x="kept:Q", y="gain:Q", color=colours, order="threshold:Q")
-    zero = alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(color="#444444").encode(y="y:Q")
+    zero = alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(color=TEXT).encode(y="y:Q")
     return described(zero + lines + points, f"Accuracy of ANDC less that of its permuted control, one line a {title}")
 
 
 def by_label(table: pd.DataFrame) -> alt.Chart:
     """Accuracy of each label in two networks; columns name, dense, pruned."""
     chart = alt.Chart(table, width=300, height=300).mark_circle(size=60, color=SIGNAL).encode(
-        x=alt.X("dense:Q", title="whole network, retrained", axis=alt.Axis(format="%")),
-        y=alt.Y("pruned:Q", title="pruned, retrained", axis=alt.Axis(format="%")),
+        x=alt.X("dense:Q", title="whole network, retrained", axis=alt.Axis(format=SHARE)),
+        y=alt.Y("pruned:Q", title="pruned, retrained", axis=alt.Axis(format=SHARE)),
         tooltip=["name:N", alt.Tooltip("dense:Q", format=".0%"), alt.Tooltip("pruned:Q", format=".0%")],
     )  # fmt: skip
     line = alt.Chart(pd.DataFrame({"v": [0, 1]})).mark_line(color=NEUTRAL, strokeDash=[4, 4]).encode(x="v:Q", y="v:Q")
@@ -183,13 +184,16 @@ def by_label(table: pd.DataFrame) -> alt.Chart:
 def latency(table: pd.DataFrame) -> alt.Chart:
     """Time of a forward pass, dense network = 1; columns threshold, network, batch, ratio, milliseconds."""
     order = ["masked", "compacted", "csr"]
-    bars = alt.Chart(table[table["network"] != "dense"], width=230, height={"step": 18}).mark_bar().encode(
+    table = table[table["network"] != "dense"].sort_values(["threshold", "batch"])
+    images = table["batch"].map({1: "1 image"}).fillna(table["batch"].map("{} images".format))
+    table = table.assign(panel="threshold " + table["threshold"].astype(str) + ", " + images)
+    bars = alt.Chart(table, width=PANEL, height={"step": 18}).mark_bar().encode(
         x=alt.X("ratio:Q", title="time, dense = 1"),
         y=alt.Y("network:N", title=None, sort=order),
         color=alt.Color("network:N", legend=None, scale=alt.Scale(domain=order, range=[NEUTRAL, SIGNAL, NOISE])),
-        column=alt.Column("batch:O", title="images at once"),
-        row=alt.Row("threshold:O", title="threshold", header=alt.Header(labelAngle=0, labelAlign="left")),
-        tooltip=["network:N", "batch:O", alt.Tooltip("milliseconds:Q", format=".2f"),
+        tooltip=["network:N", "panel:N", alt.Tooltip("milliseconds:Q", format=".2f"),
                  alt.Tooltip("ratio:Q", format=".2f")],
     )  # fmt: skip
+    panels = alt.Facet("panel:N", title=None, sort=list(dict.fromkeys(table["panel"])))
+    bars = bars.facet(panels, columns=2).resolve_axis(x="independent")
     return described(bars, "Time of a forward pass of masked, compacted and sparse networks, in units of the dense one")

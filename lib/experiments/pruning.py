@@ -64,7 +64,8 @@ def cells(recipe: PruningRecipe, depth: int) -> Iterator[dict]:
         ("retrained", ("andc", "permuted", "random", *SCORED)),
     ):
         yield row(regime, "all", 1.0, "dense")
-        for threshold, method in itertools.product(recipe.retrained_thresholds, methods):
+        wanted = [method for method in methods if method in recipe.retrained_methods]
+        for threshold, method in itertools.product(recipe.retrained_thresholds, wanted):
             yield row(regime, "ff", threshold, method)
 
 

@@ -1,7 +1,12 @@
-"""Explorers: `node_page` and `head_page` work in a page without a kernel, the classes are live in Jupyter."""
+"""Explorers: `node_page`, `head_page` and `pruning_page` work without a kernel, the classes are live in Jupyter."""
 
 from lib.explorers.heads import HeadExplorer, head_page
 from lib.explorers.image import ImageExplorer
 from lib.explorers.nodes import NodeExplorer, node_page
+from lib.explorers.pruning import pruning_page
+from lib.explorers.text import TextExplorer, text_explorer
 
-__all__ = ["HeadExplorer", "ImageExplorer", "NodeExplorer", "head_page", "node_page"]
+__all__ = [
+    "HeadExplorer", "ImageExplorer", "NodeExplorer", "TextExplorer", "head_page", "node_page", "pruning_page",
+    "text_explorer",
+]  # fmt: skip

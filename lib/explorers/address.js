@@ -8,18 +8,16 @@ function modusElement(script, id) {
   return root;
 }
 // The choice made in an explorer, kept in the page's address as `#<id of its element>:<name>=<value>&...`.
-// Gives each name and value found there to `take`, then calls `show`, now and whenever the address changes; returns the
-// function that keeps a choice, a list of names and values.
-function modusAddress(root, take, show) {
+// Calls `show` with the names and values found there, now and whenever the address changes; returns the function that
+// keeps a choice.
+function modusAddress(root, show) {
   "use strict";
   function recall() {
-    const [id, ...rest] = location.hash.slice(1).split(":");
-    if (id !== encodeURIComponent(root.id) || !rest.length) return;
-    for (const [name, value] of new URLSearchParams(rest.join(":"))) take(name, value);
-    root.scrollIntoView();
+    const [id, ...rest] = location.hash.slice(1).split(":"), here = id === encodeURIComponent(root.id) && rest.length;
+    if (here) root.scrollIntoView();
+    return Object.fromEntries(new URLSearchParams(here ? rest.join(":") : ""));
   }
-  addEventListener("hashchange", () => { recall(); show(); });
-  recall();
-  show();
+  addEventListener("hashchange", () => { const found = recall(); if (Object.keys(found).length) show(found); });
+  show(recall());
   return (choice) => history.replaceState(null, "", `#${encodeURIComponent(root.id)}:${new URLSearchParams(choice)}`);
 }

@@ -1,45 +1,43 @@
-function modusHeadExplorer(root, data) {
+// Heads by labels for every encoder of a run: who recognises which label, at a threshold of the reader's choice.
+function modusHeadExplorer(root, given) {
   "use strict";
-  const K = data.labels.length, H = data.colours.length, E = data.encoders.length;
-  const option = (value, text) => `<option value="${value}">${text}</option>`;
-  const escape = (text) => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-  const names = data.labels.map(escape), range = (n) => [...Array(n).keys()];
+  const SIGNAL = [0, 114, 178], range = (n) => [...Array(n).keys()], percent = (v) => `${Math.round(100 * v)} %`;
+  const beside = given.published && modusPart.beside();
+  const element = (tag, text, more = {}) => Object.assign(document.createElement(tag), { textContent: text }, more);
 
   root.innerHTML = `
-    <style>
-      .head-explorer { border: 1px solid #9998; border-radius: 6px; padding: 0.8em; font-size: 0.9rem; text-align: left; }
-      .head-explorer .controls, .head-explorer .panels { display: flex; flex-wrap: wrap; gap: 0.6em 1.6em; align-items: end; }
-      .head-explorer .panels { align-items: start; margin-top: 0.8em; }
-      .head-explorer .panels > div { flex: 1 1 300px; min-width: 0; overflow-x: auto; }
-      .head-explorer label { display: flex; flex-direction: column; margin: 0; }
-      .head-explorer select, .head-explorer input { font: inherit; max-width: 12em; }
-      .head-explorer canvas { display: block; width: 100%; background: #fff; border: 1px solid #9998; image-rendering: pixelated; cursor: pointer; min-height: ${1.6 * H}em; max-height: ${Math.max(24, 2.2 * H)}em; }
-      .head-explorer output { display: block; min-height: 1.5em; }
-      .head-explorer h4 { margin: 0 0 0.3em; font-size: 1em; }
-      .head-explorer ol { margin: 0; padding-left: 1.6em; max-height: 32em; overflow-y: auto; }
-      .head-explorer button { font: inherit; color: inherit; background: none; border: 0; padding: 0; text-decoration: underline; cursor: pointer; }
-      .head-explorer .bar { display: inline-block; height: 0.7em; margin-right: 0.4em; vertical-align: baseline; }
-      .head-explorer table { border-collapse: collapse; } .head-explorer td, .head-explorer th { padding: 0.1em 0.45em; text-align: right; border: 0; }
-    </style>
     <div class="controls">
-      <label>encoder <select name="encoder">${range(E).map((e) => option(e, e + 1)).join("")}</select></label>
-      <label>head <select name="head">${range(H).map((h) => option(h, h + 1)).join("")}</select></label>
-      <label>label <select name="label">${names.map((n, i) => option(i, n)).join("")}</select></label>
-      <label>order of labels <select name="order">${option("expert", "by strongest head")}${option("label", "as in the data set")}${data.superclasses ? option("super", "by superclass") : ""}</select></label>
-      <label><span>threshold <span name="shown"></span></span> <input name="threshold" type="range" min="0" max="0.95" step="0.05" value="${data.threshold}"></label>
+      <label ${beside ? "" : "hidden"}>run <select name="run"></select></label>
+      <label>encoder <select name="encoder"></select></label>
+      <label>head <select name="head"></select></label>
+      <label>label <select name="label"></select></label>
+      <label>order of labels <select name="order"></select></label>
+      <label><span>threshold <span class="threshold"></span></span> <input name="threshold" type="range" min="0" max="0.95" step="0.05"></label>
     </div>
-    <p style="margin:0.8em 0 0.2em">Rows are heads, columns labels; the darker, the larger the head's share of the nodes that recognise the label. Click to choose both.</p>
-    <canvas name="map" role="img" aria-label="Share of each head in the nodes that recognise each label"></canvas>
-    <output name="pointer" aria-live="polite"></output>
-    <div class="panels"><div name="ofLabel"></div><div name="ofHead"></div></div>`;
-  const $ = (name) => root.querySelector(`[name=${name}]`);
-  const state = { encoder: E - 1, head: 0, label: 0, order: "expert", threshold: data.threshold };
+    <output name="note"></output>
+    <p>Rows are heads, columns labels; the stronger the colour, the larger the head's share of the nodes that recognise the label. Choose a cell to choose both.</p>
+    <div class="picture"><canvas name="map" role="img" style="cursor:pointer"></canvas><div class="at"></div></div>
+    <output name="pointer"></output>
+    <p><span class="title">Part of it, enlarged:</span> <span name="part"></span> Nodes of each head, one row a head.</p>
+    <div class="cells rows" name="cells"></div>
+    <div class="panels"><div name="ofLabel"></div><div><p class="title" name="headTitle"></p><p name="headWords"></p><ol name="ofHead"></ol></div></div>`;
+  const $ = (name) => root.querySelector(`[name=${name}]`), controls = ["run", "encoder", "head", "label", "order", "threshold"];
+  const state = { run: given.run, ...given.open, order: "expert", threshold: given.threshold };
+  let data = null, K, H, E, S, nodes, drawn, turn = 0;
 
-  // S[e][n * K + i]: normalised diagonal of node n at label i in 200ths, rounded up, so that comparing with a threshold is exact
-  const S = data.encoders.map((e) => Uint8Array.from(atob(e.diagonal), (c) => c.charCodeAt(0)));
-  const nodes = S.map((s) => s.length / K);
+  function use(content) {
+    data = content;
+    [K, H, E] = [data.labels.length, data.colours.length, data.encoders.length];
+    // S[e][n * K + i]: normalised diagonal of node n at label i in 200ths, rounded up, so that comparing with a threshold is exact
+    S = data.encoders.map((e) => modusPart.bytes(e.diagonal));
+    nodes = S.map((s) => s.length / K);
+    modusView.options($("encoder"), range(E).map((e) => e + 1), range(E));
+    modusView.options($("head"), range(H).map((h) => h + 1), range(H));
+    modusView.options($("label"), data.labels, range(K));
+    modusView.options($("order"), ["by strongest head", "as in the data set", ...(data.superclasses ? ["by superclass"] : [])], ["expert", "label", ...(data.superclasses ? ["super"] : [])]);
+    modusView.options($("run"), runs);
+  }
   const owner = (e, n) => Math.floor(n / (nodes[e] / H));
-
   function counts(e) {
     const c = range(H).map(() => new Int32Array(K)), least = Math.round(state.threshold * 200);
     for (let n = 0; n < nodes[e]; n++) for (let i = 0; i < K; i++) if (S[e][n * K + i] > least) c[owner(e, n)][i]++;
@@ -48,79 +46,141 @@ function modusHeadExplorer(root, data) {
   const total = (c, i) => c.reduce((sum, row) => sum + row[i], 0);
   const share = (c, h, i) => (total(c, i) ? c[h][i] / total(c, i) : 0);
   const strongest = (c, i) => range(H).reduce((a, b) => (c[b][i] > c[a][i] ? b : a), 0);
-
   function columns(c) {
     const by = { label: (i) => [i], super: (i) => [data.superclasses ? data.superclasses[i] : "", i],
       expert: (i) => [strongest(c, i), -share(c, strongest(c, i), i), i] }[state.order];
     return range(K).map((i) => [by(i), i]).sort(([a], [b]) => { const j = a.findIndex((v, k) => v !== b[k]); return j < 0 ? 0 : a[j] < b[j] ? -1 : 1; }).map((p) => p[1]);
   }
+  const told = (h, i) => `head ${h + 1}, ${data.labels[i]}: ${drawn.c[h][i]} of ${total(drawn.c, i)} nodes`;
 
-  let drawn = { c: null, order: [] };
   function draw() {
-    const e = state.encoder, c = counts(e), order = columns(c), cell = 8, row = 22;
+    const e = state.encoder, c = counts(e), order = columns(c), canvas = $("map"), mark = canvas.nextElementSibling;
     drawn = { c, order };
-    const canvas = $("map"), g = canvas.getContext("2d");
-    canvas.width = K * cell; canvas.height = H * row; canvas.style.aspectRatio = `${K * cell} / ${Math.max(H * row, K * cell / 6)}`;
-    order.forEach((i, x) => range(H).forEach((h) => {
-      const v = share(c, h, i);
-      g.fillStyle = `rgb(${Math.round(255 - 255 * v)}, ${Math.round(255 - 141 * v)}, ${Math.round(255 - 77 * v)})`;
-      g.fillRect(x * cell, h * row, cell - 1, row - 1);
-    }));
-    g.strokeStyle = "#d55e00"; g.lineWidth = 3;
-    g.strokeRect(order.indexOf(state.label) * cell - 1, 1, cell + 1, H * row - 2);
-    g.lineWidth = 1.5; g.strokeRect(1, state.head * row, K * cell - 2, row - 1);
-    $("shown").textContent = state.threshold.toFixed(2);
-    ofLabel(e, c); ofHead(e, c);
+    modusView.paint(canvas, H, K, (h, x) => [...SIGNAL, share(c, h, order[x])]);
+    canvas.style.height = `${Math.min(26, 320 / H) * H}px`;
+    canvas.setAttribute("aria-label", `Share of each of ${H} heads in the nodes that recognise each of ${K} labels, encoder ${e + 1}: ${range(H).map((h) => `head ${h + 1} is strongest for ${range(K).filter((i) => total(c, i) && strongest(c, i) === h).length}`).join(", ")}`);
+    Object.assign(mark.style, { left: `${(100 * order.indexOf(state.label)) / K}%`, top: `${(100 * state.head) / H}%`, width: `${100 / K}%`, height: `${100 / H}%` });
+    root.querySelector(".threshold").textContent = state.threshold.toFixed(2);
+    $("pointer").textContent = told(state.head, state.label);
+    enlarge(); ofLabel(e, c); ofHead(e, c);
     root.dataset.counts = JSON.stringify(c.map((r) => [...r]));
+    root.dataset.shown = `${state.run} ${e + 1} ${state.head + 1} ${state.threshold}`;
   }
-
+  function enlarge() {
+    const { c, order } = drawn, shown = modusView.around(order.indexOf(state.label), K, $("cells").clientWidth || 330);
+    $("part").textContent = `${data.labels[order[shown[0]]]} to ${data.labels[order[shown.at(-1)]]}.`;
+    modusView.fill($("cells"), range(H).map((h) => {
+      const row = element("div", "", { className: "cells", role: "group" });
+      row.setAttribute("aria-label", `head ${h + 1}`);
+      row.append(...shown.map((x) => {
+        const i = order[x], cell = modusView.button("", `${h} ${x}`, () => choose({ head: h, label: i })), colour = document.createElement("i");
+        colour.style.background = modusView.css([...SIGNAL, share(c, h, i)]);
+        cell.append(colour, `${c[h][i]}`);
+        cell.title = data.labels[i];
+        cell.setAttribute("aria-label", told(h, i));
+        cell.setAttribute("aria-pressed", h === state.head && i === state.label);
+        return cell;
+      }));
+      return row;
+    }));
+  }
   function ofLabel(e, c) {
-    const i = state.label, percent = (v) => `${Math.round(100 * v)} %`;
-    const follow = range(E).map((f) => { const k = f === e ? c : counts(f); return `<tr><th>${f + 1}</th>${range(H).map((h) => `<td style="${h === strongest(k, i) && total(k, i) ? "font-weight:bold" : ""}">${k[h][i]}</td>`).join("")}</tr>`; }).join("");
-    const bars = range(H).map((h) => {
-      const mine = range(nodes[e]).filter((n) => owner(e, n) === h).map((n) => S[e][n * K + i] / 200).sort((a, b) => b - a);
-      const dots = mine.map((v) => `<span class="bar" style="width:0.45em;margin-right:1px;height:${(0.1 + 1.4 * v).toFixed(2)}em;background:${v > state.threshold ? data.colours[h] : "#9996"}"></span>`).join("");
-      return `<div title="one bar a node: its value on the diagonal; grey: below the threshold">${h + 1}: ${dots} ${c[h][i]} nodes, alone ${percent(data.encoders[e].accuracy[h][i] / 1000)}, removed ${(data.encoders[e].damage[h][i] / -10).toFixed(1)} points</div>`;
-    }).join("");
-    $("ofLabel").innerHTML = `<h4>${names[i]}${data.superclasses ? ` (${escape(data.superclasses[i])})` : ""}</h4>
-      <div>In encoder ${e + 1}, by head: nodes that recognise it, test accuracy with the head alone, change of the network's accuracy without the head</div>${bars}
-      <div style="margin-top:0.6em">Through the encoders: nodes of each head (1 to ${H}) that recognise it</div>
-      <table><tr><th>encoder</th>${range(H).map((h) => `<th>${h + 1}</th>`).join("")}</tr>${follow}</table>`;
+    const i = state.label, box = document.createElement("div");
+    box.append(element("p", data.labels[i] + (data.superclasses ? ` (${data.superclasses[i]})` : ""), { className: "title" }));
+    box.append(element("p", `In encoder ${e + 1}, by head: nodes that recognise it (one bar a node, its value on the diagonal; grey: below the threshold), test accuracy with the head alone, change of the network's accuracy without the head`));
+    for (const h of range(H)) {
+      const line = element("div", `${h + 1}: `), of = data.encoders[e];
+      const mine = range(nodes[e]).filter((n) => owner(e, n) === h).map((n) => S[e][n * K + i] / 200).sort((a, b) => b - a), some = mine.slice(0, 64);
+      for (const v of some) {
+        const bar = element("span", "", { className: "bar" });
+        bar.style.cssText = `width:${some.length > 32 ? 0.25 : 0.4}em;margin-right:1px;height:${(0.1 + 1.4 * v).toFixed(2)}em;background:${v > state.threshold ? data.colours[h] : "#9996"}`;
+        line.append(bar);
+      }
+      line.append(` ${c[h][i]} nodes, alone ${percent(of.accuracy[h][i] / 1000)}, removed ${(of.damage[h][i] / -10).toFixed(1)} points`);
+      box.append(line);
+    }
+    const table = document.createElement("table"), head = table.createTHead().insertRow(), body = table.createTBody();
+    box.append(element("p", `Through the encoders: nodes of each head (1 to ${H}) that recognise it`));
+    for (const text of ["encoder", ...range(H).map((h) => h + 1)]) head.append(element("th", text, { scope: "col" }));
+    for (const f of range(E)) {
+      const k = f === e ? c : counts(f), row = body.insertRow();
+      row.append(element("th", f + 1, { scope: "row" }));
+      for (const h of range(H)) row.append(element("td", k[h][i], { style: h === strongest(k, i) && total(k, i) ? "font-weight:bold" : "" }));
+    }
+    const scroll = element("div", "", { className: "scroll", tabIndex: 0, role: "region", style: "max-height:none" });
+    scroll.setAttribute("aria-label", "Nodes of each head through the encoders");
+    scroll.append(table);
+    box.append(scroll);
+    $("ofLabel").replaceChildren(box);
   }
-
   function ofHead(e, c) {
-    const h = state.head;
+    const h = state.head, experts = range(K).filter((i) => data.encoders[e].expert[i] === h).length;
     const best = range(K).filter((i) => c[h][i]).sort((a, b) => share(c, h, b) - share(c, h, a) || c[h][b] - c[h][a]).slice(0, 20);
-    const experts = range(K).filter((i) => data.encoders[e].expert[i] === h).length;
-    const items = best.map((i) => `<li><span class="bar" style="width:${(5 * share(c, h, i)).toFixed(2)}em;background:${data.colours[h]}"></span><button data-label="${i}">${names[i]}</button> ${c[h][i]} of ${total(c, i)} nodes${data.superclasses ? `, ${escape(data.superclasses[i])}` : ""}</li>`).join("");
-    $("ofHead").innerHTML = `<h4>Head ${h + 1} of encoder ${e + 1}</h4><div>Best single head, on training images, for ${experts} labels. Its largest shares:</div><ol>${items || "none at this threshold"}</ol>`;
+    $("headTitle").textContent = `Head ${h + 1} of encoder ${e + 1}`;
+    $("headWords").textContent = `Best single head, on training images, for ${experts} labels. Its largest shares${best.length ? "" : ": none at this threshold"}:`;
+    modusView.fill($("ofHead"), best.map((i) => {
+      const item = document.createElement("li"), bar = element("span", "", { className: "bar" });
+      bar.style.cssText = `width:${(5 * share(c, h, i)).toFixed(2)}em;background:${data.colours[h]}`;
+      item.append(bar, modusView.button(data.labels[i], i, () => choose({ label: i })), ` ${c[h][i]} of ${total(c, i)} nodes${data.superclasses ? `, ${data.superclasses[i]}` : ""}`);
+      return item;
+    }));
   }
 
-  function show() {
-    for (const name of ["encoder", "head", "label", "order", "threshold"]) $(name).value = state[name];
+  // Shows a choice, or says what is wrong with it; what is not named stays as it is.
+  async function choose(wanted, keep = true) {
+    const mine = ++turn, before = { ...state }, run = wanted.run || state.run;
+    let note = "";
+    if (!data || run !== data.run) {
+      try {
+        if (data) $("note").textContent = `loading ${run} …`;
+        const got = run === given.run ? given : await modusPart(`${run}/heads`);
+        if (mine !== turn) return;
+        use(got);
+        if (run !== before.run) Object.assign(state, got.open);
+      } catch (error) {
+        if (mine !== turn) return;
+        note = `${run} cannot be shown: ${error.message}.`;
+        delete wanted.run;
+      }
+    }
+    Object.assign(state, wanted);
+    if (state.order === "super" && !data.superclasses) state.order = "expert";
+    for (const [name, size] of [["encoder", E], ["head", H], ["label", K]]) {
+      const inside = Math.min(size - 1, Math.max(0, Math.round(state[name]) || 0));
+      if (inside !== state[name]) note = `${data.run} has no ${name} ${state[name] + 1}: they are 1 to ${size}.`;
+      state[name] = inside;
+    }
+    for (const name of controls) $(name).value = state[name];
     draw();
+    $("note").textContent = note;
+    if (keep) remember({ run: state.run, encoder: state.encoder + 1, head: state.head + 1, label: data.labels[state.label], order: state.order, threshold: state.threshold });
   }
-  function take(name, value) {
-    const limits = { encoder: E, head: H, label: K };
-    if (name in limits && +value >= 0 && +value < limits[name]) state[name] = Math.floor(+value);
-    if (name === "threshold" && +value >= 0 && +value <= 0.95) state[name] = +value;
-    if (name === "order" && ["expert", "label", "super"].includes(value)) state[name] = value;
+  function open(found) { // what an address names: encoders and heads count from 1
+    const wanted = {};
+    if (runs.includes(found.run)) wanted.run = found.run;
+    for (const name of ["encoder", "head"]) if (found[name]) wanted[name] = Number(found[name]) - 1;
+    if (["expert", "label", "super"].includes(found.order)) wanted.order = found.order;
+    if (found.threshold >= 0 && found.threshold <= 0.95) wanted.threshold = Number(found.threshold);
+    return choose(wanted, false).then(() => {
+      const label = data ? data.labels.indexOf(found.label) : -1;
+      if (label >= 0) return choose({ label }, false);
+    });
   }
-  function place(event) {
-    const box = $("map").getBoundingClientRect();
-    const x = Math.min(K - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * K)));
-    return [Math.min(H - 1, Math.max(0, Math.floor(((event.clientY - box.top) / box.height) * H))), drawn.order[x]];
-  }
-  for (const name of ["encoder", "head", "label", "order", "threshold"]) {
-    $(name).addEventListener("input", () => { state[name] = name === "order" ? $(name).value : +$(name).value; draw(); remember(); });
-  }
-  $("map").addEventListener("click", (event) => { [state.head, state.label] = place(event); show(); remember(); });
-  $("map").addEventListener("pointermove", (event) => {
-    const [h, i] = place(event);
-    $("pointer").textContent = `head ${h + 1}, ${data.labels[i]}: ${drawn.c[h][i]} of ${total(drawn.c, i)} nodes`;
+
+  let runs = [given.run], remember = () => {};
+  for (const name of controls) $(name).addEventListener("input", () => choose({ [name]: ["run", "order"].includes(name) ? $(name).value : Number($(name).value) }));
+  modusView.pointed($("map"), () => [H, K], (h, x, pressed) => {
+    const i = drawn.order[x];
+    if (pressed) choose({ head: h, label: i }); else $("pointer").textContent = told(h, i);
   });
-  root.addEventListener("click", (event) => {
-    if (event.target.dataset.label) { state.label = +event.target.dataset.label; show(); remember(); }
+  let room = 0;
+  new ResizeObserver(() => { if (drawn && room !== root.clientWidth) { room = root.clientWidth; enlarge(); } }).observe(root);
+  if (!beside) { remember = modusAddress(root, open); return; }
+  choose({}, false);
+  modusPart.runs("heads", given.run).then((names) => {
+    runs = names;
+    modusView.options($("run"), names);
+    $("run").value = state.run;
+    remember = modusAddress(root, open);
   });
-  const store = modusAddress(root, take, show), remember = () => store(Object.entries(state));
 }

@@ -1,6 +1,5 @@
 """The head explorer, twice over the same measures: in the page (no kernel) and live in Jupyter."""
 
-import base64
 import html
 
 import ipywidgets as widgets
@@ -9,44 +8,58 @@ from IPython.display import HTML
 
 from lib import charts, heads, snp
 from lib.data import normalise, tensor
+from lib.explorers import packing
 from lib.explorers.page import script
+from lib.system.errors import unknown
 
 
-def head_page(run) -> HTML:
+def head_page(run, encoder: int | None = None, head: int | None = None, label: int | None = None) -> HTML:
     """Heads by labels for every encoder of a run, with a threshold of the reader's choice; works without a kernel.
+
+    encoder, head (from 1), label (from 0): where it opens, by default where one head is furthest ahead of the others.
+    Other published runs are loaded from beside the page when they are chosen, see `lib.explorers.parts`.
+    """
+    return script("head", run.name, "modusHeadExplorer", content(run, encoder, head, label))
+
+
+def content(run, encoder: int | None = None, head: int | None = None, label: int | None = None) -> dict:
+    """What the page is told of a run's heads.
 
     Each node's diagonal travels as one byte a label, and each head's accuracies as integers in thousandths.
     """
     table, encoders = run.table("heads"), []
-    for encoder, part in table.groupby("encoder"):
+    for number, part in table.groupby("encoder"):
         grid = {
             c: part.pivot(index="head", columns="label", values=c).to_numpy() for c in ("accuracy", "damage", "expert")
         }
         encoders.append(
             {
-                "diagonal": base64.b64encode(diagonal(run, f"{encoder}.mha").tobytes()).decode(),
+                "diagonal": packing.diagonal(run.nodes(f"{number}.mha")),
                 "accuracy": np.rint(1000 * grid["accuracy"]).astype(int).tolist(),
                 "damage": np.rint(1000 * grid["damage"]).astype(int).tolist(),
                 "expert": grid["expert"].argmax(0).tolist(),
             }
         )
-    content = {
-        "labels": charts.base.named(run.label_names),
+    count, depth, labels = int(table["head"].max()), len(encoders), charts.base.named(run.label_names)
+    encoder = encoder or depth
+    for name, value, known in (("encoder", encoder, range(1, depth + 1)), ("head", head, range(1, count + 1))):
+        if value is not None and value not in known:
+            raise unknown(name, value, known)
+    if label is not None and not 0 <= label < len(labels):
+        raise ValueError(f"labels count from 0 to {len(labels) - 1}, got {label}")
+    counts = heads.diagonal_counts(run.nodes(f"{encoder}.mha"), count)
+    ahead = counts - counts.mean(0)
+    h = head - 1 if head else int(ahead.max(1).argmax() if label is None else ahead[:, label].argmax())
+    return {
+        "run": run.name,
+        "published": getattr(run, "published", False),
+        "labels": labels,
         "superclasses": run.superclasses,
-        "colours": charts.base.colours(int(table["head"].max())),
+        "colours": charts.palette.colours(count),
         "encoders": encoders,
         "threshold": snp.THRESHOLD,
+        "open": {"encoder": encoder - 1, "head": h, "label": int(ahead[h].argmax()) if label is None else label},
     }
-    return script("head", run.name, "modusHeadExplorer", content)
-
-
-def diagonal(run, site: str) -> np.ndarray:
-    """S_n[i, i] of a site's nodes in 200ths, rounded up, negative as zero: uint8 (nodes, K).
-
-    Rounding up makes "greater than a threshold" exact for thresholds that are whole 200ths.
-    """
-    found = snp.normalised_diagonal(run.class_means(site).astype(float), run.weight(site).astype(float))
-    return np.ceil(np.clip(found, 0, 1) * 200 - 1e-9).astype(np.uint8)
 
 
 class HeadExplorer(widgets.VBox):

@@ -1,198 +1,256 @@
-function modusNodeExplorer(root, data) {
+// Every node of every site of a run: its matrix, formed here from class means and weights, and its clusters.
+function modusNodeExplorer(root, given) {
   "use strict";
-  const K = data.labels.length, SIGNAL = "#0072b2", NOISE = "#d55e00", POSITIVE = [0, 107, 79], NEGATIVE = [204, 121, 167];
-  const names = Object.keys(data.sites), places = [...new Set(names.map((s) => s.split(".")[1]))];
-  const encoders = [...new Set(names.map((s) => s.split(".")[0]))];
-  const option = (name) => new Option(name).outerHTML; // escaped
+  const SIGNAL = [0, 114, 178, 1], NOISE = [213, 94, 0, 1], POSITIVE = [2, 117, 82], NEGATIVE = [199, 121, 186];
+  const beside = given.published && modusPart.beside(), range = (n) => [...Array(n).keys()];
+  for (const [site, numbers] of Object.entries(given.parts)) modusPart.given(`${given.run}/${site}`, numbers);
 
   root.innerHTML = `
-    <style>
-      .node-explorer { border: 1px solid #9998; border-radius: 6px; padding: 0.8em; font-size: 0.9rem; text-align: left; }
-      .node-explorer .controls, .node-explorer .panels { display: flex; flex-wrap: wrap; gap: 0.6em 1.2em; align-items: end; }
-      .node-explorer input[type=number] { box-sizing: border-box; height: 1.5em; min-height: 0; margin: 0; width: 5em; padding: 0 0.3em; border-width: 1px; }
-      .node-explorer .panels { align-items: start; }
-      .node-explorer label { display: flex; flex-direction: column; margin: 0; }
-      .node-explorer select, .node-explorer input { font: inherit; max-width: 9em; }
-      .node-explorer figure { margin: 0.6em 0 0; flex: 1 1 260px; max-width: 420px; }
-      .node-explorer canvas { width: 100%; aspect-ratio: 1; background: #fff; border: 1px solid #9998; image-rendering: pixelated; }
-      .node-explorer figcaption { color: inherit; text-align: left; }
-      .node-explorer output { display: block; min-height: 1.5em; }
-      .node-explorer figure.map { flex-basis: 300px; } .node-explorer canvas[name=map] { cursor: pointer; aspect-ratio: 3 / 2; image-rendering: auto; }
-      .node-explorer button { font: inherit; color: inherit; background: none; border: 0; padding: 0 0.3em 0 0; text-decoration: underline; cursor: pointer; }
-      .node-explorer [name=nodes] { max-height: 9em; overflow-y: auto; }
-      .node-explorer ul { margin: 0 0 0.6em; padding-left: 1.3em; max-height: 15em; overflow-y: auto; }
-      .node-explorer .key { display: inline-block; width: 0.8em; height: 0.8em; margin: 0 0.3em; border: 1px solid #9998; }
-      .node-explorer .chosen { background: #111; border: 2px solid #fff; outline: 1px solid #9998; border-radius: 50%; }
-    </style>
     <div class="controls">
-      <label>label of interest <select name="label"><option value="-1">none</option>${data.labels.map((n, i) => `<option value="${i}"></option>`).join("")}</select></label>
-      <label>encoder <select name="encoder">${encoders.map(option).join("")}</select></label>
-      <label>place <select name="place">${places.map(option).join("")}</select></label>
-      <label>node <input name="node" type="number" min="0" step="1" value="0"></label>
+      <label ${beside ? "" : "hidden"}>run <select name="run"></select></label>
+      <label>encoder <select name="encoder"></select></label>
+      <label>place <select name="place"></select></label>
+      <label>node <input name="node" type="number" min="0" step="1" inputmode="numeric"></label>
+      <label>label of interest <select name="label"></select></label>
       <label>view <select name="view"><option>field</option><option>normalised</option><option>clipped</option></select></label>
       <label><span>threshold <span class="threshold"></span></span> <input name="threshold" type="range" min="0" max="0.95" step="0.05"></label>
     </div>
-    <output name="statistics" aria-live="polite"></output>
+    <output name="statistics"></output>
+    <output name="note"></output>
     <div class="panels">
-      <figure class="map"><canvas name="map" role="img" width="600" height="400"></canvas>
-        <figcaption>All nodes of the site: labels recognised (across) and ones of noise (up). Click one.
-          <span class="key chosen"></span>this node <span class="key" style="background:${SIGNAL}"></span>recognises the label of interest</figcaption></figure>
-      <figure><figcaption><strong>Clusters of this node</strong><ul name="clusters"></ul><div name="nodes"></div></figcaption></figure>
+      <figure><div class="picture"><canvas name="map" role="img" width="600" height="400" style="image-rendering:auto;cursor:pointer"></canvas></div>
+        <figcaption><span name="onmap">All nodes of the site: labels recognised (across) and ones of noise (up). Choose one.</span><br>
+          <span class="key" style="background:currentColor;border-radius:50%"></span>this node <span class="key" style="background:${modusView.css(SIGNAL)};border-radius:50%"></span>recognises the label of interest</figcaption></figure>
+      <div><p class="title">Clusters of this node</p><ul name="clusters" tabindex="0" aria-label="Clusters of this node"></ul><p name="interest"></p><div name="nodes" class="scroll"></div></div>
     </div>
     <div class="panels">
-      <figure><canvas name="left" role="img" width="${K * 4}" height="${K * 4}"></canvas>
-        <figcaption>Labels in their order. Rows: true label; columns: output unit.</figcaption></figure>
-      <figure><canvas name="right" role="img" width="${K * 4}" height="${K * 4}"></canvas>
-        <figcaption>Clipped, clusters moved to the diagonal:
-          <span class="key" style="background:${SIGNAL}"></span>cluster<span class="key" style="background:${NOISE}"></span>noise</figcaption></figure>
+      <figure><div class="picture"><canvas name="left" role="img"></canvas><div class="at"></div></div>
+        <figcaption>Labels in their order. Rows: true label; columns: output unit. <span class="key" style="background:rgb(${POSITIVE})"></span>positive <span class="key" style="background:rgb(${NEGATIVE})"></span>negative</figcaption></figure>
+      <figure><div class="picture"><canvas name="right" role="img"></canvas><div class="at"></div></div>
+        <figcaption>Clipped, clusters moved to the diagonal: <span class="key" style="background:${modusView.css(SIGNAL)}"></span>cluster <span class="key" style="background:${modusView.css(NOISE)}"></span>noise</figcaption></figure>
     </div>
-    <output name="pointer">Point at a cell to read its labels.</output>`;
-
+    <p><span class="title">Part of one row, enlarged.</span> <span name="row"></span>
+      <button type="button" class="step" name="up" aria-label="row above">↑</button> <button type="button" class="step" name="down" aria-label="row below">↓</button></p>
+    <div class="cells" name="cells"></div>
+    <output name="pointer" class="two-lines"></output>`;
   const part = (name) => root.querySelector(`[name=${name}]`);
-  const controls = ["encoder", "place", "node", "view", "threshold", "label"].map(part);
-  const [encoder, place, node, view, threshold, label] = controls;
-  data.labels.forEach((name, i) => (label.options[i + 1].textContent = name));
-  encoder.value = encoders[encoders.length - 1];
-  threshold.value = data.threshold;
-  const unpacked = {};
+  const controls = ["run", "encoder", "place", "node", "label", "view", "threshold"];
 
-  function numbers(packed) {
-    const bytes = Uint8Array.from(atob(packed.q), (c) => c.charCodeAt(0));
-    return { q: new Int16Array(bytes.buffer), unit: packed.unit };
-  }
-  function site(name) {
-    if (!(name in unpacked)) unpacked[name] = data.sites[name].map(numbers);
-    return unpacked[name];
-  }
-  function field(name, n) {
-    const [m, w] = site(name), unit = m.unit[n] * w.unit[n], V = new Float64Array(K * K);
-    for (let i = 0; i < K; i++) for (let j = 0; j < K; j++) V[i * K + j] = m.q[n * K + i] * w.q[n * K + j] * unit;
-    return V;
-  }
-  function clusters(B) {
-    let left = [...Array(K).keys()].filter((i) => B[i * K + i]);
-    const found = [];
-    while (left.length) {
-      const c = [];
-      for (const b of left) if (c.every((a) => B[a * K + b] && B[b * K + a])) c.push(b);
-      found.push(c);
-      left = left.filter((a) => !c.includes(a));
-    }
-    return found;
-  }
-  function paint(canvas, order, colour) {
-    const context = canvas.getContext("2d"), d = canvas.width / K;
-    context.clearRect(0, 0, canvas.width, canvas.height);
-    order.forEach((i, y) => order.forEach((j, x) => {
-      const c = colour(i, j);
-      if (c) { context.fillStyle = c; context.fillRect(x * d, y * d, d, d); }
-    }));
-  }
-  function shade(value) {
-    const c = value < 0 ? NEGATIVE : POSITIVE;
-    return `rgba(${c.join(",")},${Math.min(1, Math.abs(value))})`;
+  let data = null, at = null; // the run that is shown; its site, with numbers
+  const choice = { run: given.run, site: given.site, node: given.node, label: -1, view: "field", threshold: given.threshold };
+  let cell = null, shown = null, census = {}, turn = 0;
+
+  const available = (run) => Object.keys(run.sites).filter((site) => beside || site in given.parts);
+  async function load(name) {
+    if (data && data.run === choice.run && at && at.name === name) return;
+    const run = choice.run === given.run ? given : await modusPart(`${choice.run}/nodes`);
+    const site = available(run).includes(name) ? name : run.site, [m, w] = await modusPart(`${run.run}/${site}`);
+    return { run, at: { name: site, m: modusPart.integers(m.q), w: modusPart.integers(w.q), unit: m.unit.map((u, n) => u * w.unit[n]), nodes: m.unit.length } };
   }
 
-  // of every node of a site: how many labels it recognises, its ones of noise, and its normalised diagonal
-  let census = { key: "" };
-  function count(name, t) {
-    const key = `${name} ${t}`;
-    if (census.key === key) return census;
-    const nodes = site(name)[0].unit.length, found = [];
-    for (let n = 0; n < nodes; n++) {
-      const V = field(name, n), largest = V.reduce((a, b) => Math.max(a, b)), B = V.map((v) => (largest > 0 && v / largest > t ? 1 : 0));
-      const groups = clusters(B);
-      found.push({ labels: groups.reduce((a, c) => a + c.length, 0), noise: B.reduce((a, b) => a + b, 0) - groups.reduce((a, c) => a + c.length ** 2, 0),
-        diagonal: [...Array(K).keys()].map((i) => (largest > 0 ? V[i * K + i] / largest : 0)) });
+  // Of one node, in units of its own: m and w are integers, so the products are exact.
+  function measured(n, t) {
+    const K = data.labels.length, m = at.m.subarray(n * K, n * K + K), w = at.w.subarray(n * K, n * K + K);
+    const [low, high, least, most] = [Math.min(...m), Math.max(...m), Math.min(...w), Math.max(...w)];
+    const largest = Math.max(low * least, low * most, high * least, high * most), silent = largest <= 0;
+    const one = (product) => !silent && product / largest > t, sorted = Int16Array.from(m).sort();
+    let ones = 0;
+    for (let j = 0; j < K; j++) { // the ones of a column are the labels with the largest m, where w is negative the smallest
+      let from = 0, to = K;
+      while (from < to) {
+        const middle = (from + to) >> 1;
+        if (one((w[j] > 0 ? sorted[K - 1 - middle] : sorted[middle]) * w[j])) from = middle + 1; else to = middle;
+      }
+      ones += from;
     }
-    return (census = { key, found });
+    const clusters = []; // labels are one if their m and w have one sign and the smallest m times the smallest w is a one
+    for (let i = 0; i < K; i++) {
+      if (!one(m[i] * w[i])) continue;
+      const fits = clusters.find((c) => c.sign === Math.sign(m[i]) && one(Math.min(c.m, Math.abs(m[i])) * Math.min(c.w, Math.abs(w[i]))));
+      const c = fits || { sign: Math.sign(m[i]), m: Infinity, w: Infinity, labels: [] };
+      if (!fits) clusters.push(c);
+      c.m = Math.min(c.m, Math.abs(m[i])); c.w = Math.min(c.w, Math.abs(w[i])); c.labels.push(i);
+    }
+    const found = clusters.map((c) => c.labels), inside = found.reduce((sum, c) => sum + c.length ** 2, 0);
+    return { m, w, largest, silent, one, ones, found, noise: ones - inside, labels: found.flat().length };
   }
-  function map(name, t, chosen) {
-    const { found } = count(name, t), canvas = part("map"), g = canvas.getContext("2d"), i = Number(label.value);
-    const right = Math.max(1, ...found.map((f) => f.labels)), top = Math.max(1, ...found.map((f) => f.noise)), pad = 44;
-    census.at = found.map((f) => [pad + (f.labels / right) * (canvas.width - 2 * pad), canvas.height - pad - (f.noise / top) * (canvas.height - 2 * pad)]);
-    g.clearRect(0, 0, canvas.width, canvas.height);
-    g.fillStyle = "#444"; g.font = "22px sans-serif"; g.strokeStyle = "#bbb";
-    g.strokeRect(pad, pad, canvas.width - 2 * pad, canvas.height - 2 * pad);
-    g.fillText("0", pad - 6, canvas.height - 16);
-    g.textAlign = "right"; g.fillText(`${right} labels`, canvas.width - pad, canvas.height - 16); g.textAlign = "left";
+  function count(t) { // of every node of the site
+    const key = `${data.run} ${at.name} ${t}`;
+    if (census.key !== key) {
+      const K = data.labels.length;
+      census = { key, found: range(at.nodes).map((n) => {
+        const { m, w, largest, silent, labels, noise } = measured(n, t);
+        return { labels, noise, diagonal: (i) => (silent ? 0 : (m[i] * w[i]) / largest) };
+      }) };
+    }
+    return census.found;
+  }
+
+  function map() {
+    const found = count(choice.threshold), canvas = part("map"), g = canvas.getContext("2d"), { width, height } = canvas, pad = 44;
+    const right = Math.max(1, ...found.map((f) => f.labels)), top = Math.max(1, ...found.map((f) => f.noise)), text = getComputedStyle(root).color;
+    census.at = found.map((f) => [pad + (f.labels / right) * (width - 2 * pad), height - pad - (f.noise / top) * (height - 2 * pad)]);
+    g.clearRect(0, 0, width, height);
+    g.fillStyle = text; g.font = "22px sans-serif"; g.strokeStyle = "#999";
+    g.strokeRect(pad, pad, width - 2 * pad, height - 2 * pad);
+    g.fillText("0", pad - 6, height - 16);
+    g.textAlign = "right"; g.fillText(`${right} labels`, width - pad, height - 16); g.textAlign = "left";
     g.fillText(`${top} ones of noise`, pad, pad - 12);
-    const draw = (n, colour, r) => { g.fillStyle = colour; g.beginPath(); g.arc(...census.at[n], r, 0, 7); g.fill(); };
-    found.forEach((f, n) => draw(n, i >= 0 && f.diagonal[i] > t ? SIGNAL : "#8888", 5));
-    draw(chosen, "#111", 8);
-    canvas.setAttribute("aria-label", `Nodes of ${name} by labels recognised and noise; node ${chosen} has ${found[chosen].labels} and ${found[chosen].noise}`);
-    const speak = i < 0 ? [] : found.map((f, n) => [f.diagonal[i], n]).filter(([v]) => v > t).sort((a, b) => b[0] - a[0]);
-    part("nodes").textContent = i < 0 ? "A label of interest shows here which nodes of the site recognise it." : `${speak.length} of ${found.length} nodes of ${name} recognise ${data.labels[i]}, most clearly first (value on the diagonal): `;
-    for (const [v, n] of speak) {
-      const button = document.createElement("button");
-      button.textContent = `${n} (${v.toFixed(2)})`;
-      button.addEventListener("click", () => choose(n));
-      part("nodes").append(button);
-    }
-    root.dataset.nodes = JSON.stringify(speak.map(([, n]) => n));
+    const dot = (n, colour, r) => { g.fillStyle = colour; g.beginPath(); g.arc(...census.at[n], r, 0, 7); g.fill(); };
+    const i = choice.label, t = choice.threshold, speaks = (f) => i >= 0 && f.diagonal(i) > t;
+    found.forEach((f, n) => speaks(f) || dot(n, "#8888", 5));
+    found.forEach((f, n) => speaks(f) && dot(n, modusView.css(SIGNAL), 6));
+    dot(choice.node, text, 8);
+    canvas.setAttribute("aria-label", `${found.length} nodes of ${at.name}: they recognise up to ${right} labels and have up to ${top} ones of noise; node ${choice.node} has ${found[choice.node].labels} and ${found[choice.node].noise}`);
+    const best = i < 0 ? [] : found.map((f, n) => [f.diagonal(i), n]).filter(([v]) => v > t).sort((a, b) => b[0] - a[0]);
+    part("interest").textContent = i < 0 ? "A label of interest shows here which nodes of the site recognise it." : `${best.length} of ${found.length} nodes of ${at.name} recognise ${data.labels[i]}, most clearly first (value on the diagonal):`;
+    modusView.fill(part("nodes"), best.map(([v, n]) => modusView.button(`${n} (${v.toFixed(2)})`, n, () => choose({ node: n }))));
+    root.dataset.nodes = JSON.stringify(best.map(([, n]) => n));
   }
-  function choose(n) {
-    node.value = n;
-    changed();
+  const nearest = (x, y) => census.at.reduce((best, [a, b], n) => { const d = (a - x) ** 2 + (b - y) ** 2; return d < best[0] ? [d, n] : best; }, [Infinity, 0])[1];
+
+  function draw() {
+    const K = data.labels.length, n = choice.node, t = choice.threshold, found = measured(n, t), { m, w, largest, silent, one } = found;
+    const member = Array(K).fill(-1), scale = Math.max(...[Math.min(...m), Math.max(...m)].flatMap((a) => [Math.min(...w), Math.max(...w)].map((b) => Math.abs(a * b)))) || 1;
+    found.found.forEach((c, k) => c.forEach((i) => (member[i] = k)));
+    const first = [...found.found].sort((a, b) => b.length - a.length || a[0] - b[0]).flat();
+    const natural = range(K), sorted = first.concat(natural.filter((i) => member[i] < 0));
+    const kind = (i, j) => (one(m[i] * w[j]) ? (member[i] >= 0 && member[i] === member[j] ? SIGNAL : NOISE) : null);
+    const shade = (v) => [...(v < 0 ? NEGATIVE : POSITIVE), Math.min(1, Math.abs(v))];
+    const left = { field: (i, j) => shade((m[i] * w[j]) / scale), normalised: (i, j) => shade(silent ? 0 : (m[i] * w[j]) / largest), clipped: kind }[choice.view];
+    shown = { orders: [natural, sorted], colours: [left, kind], kind, field: (i, j) => m[i] * w[j] * at.unit[n], normalised: (i, j) => (silent ? 0 : (m[i] * w[j]) / largest) };
+    cell = cell || { row: first[0] || 0, column: first[0] || 0, sorted: false };
+    modusView.paint(part("left"), K, K, (y, x) => left(y, x));
+    modusView.paint(part("right"), K, K, (y, x) => kind(sorted[y], sorted[x]));
+    const size = found.found.length ? (first.length / found.found.length).toFixed(1) : "none";
+    part("statistics").textContent = silent ? `Node ${n} of ${at.name} is silent: its field is nowhere positive.`
+      : `Node ${n} of ${at.name}: ${found.found.length} clusters, mean size ${size}, noise ${found.noise} of ${found.ones} ones, largest field ${(largest * at.unit[n]).toPrecision(3)}.`;
+    const several = found.found.filter((c) => c.length > 1), alone = found.found.filter((c) => c.length === 1).flat(), named = (c) => c.map((i) => data.labels[i]).join(", ");
+    const lines = several.map(named).concat(alone.length ? [`alone on the diagonal: ${named(alone)}`] : found.found.length ? [] : ["none"]);
+    part("clusters").replaceChildren(...lines.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+    part("left").setAttribute("aria-label", `${choice.view} of node ${n} at ${at.name}, ${K} true labels by ${K} outputs; ${found.ones} ones at threshold ${t.toFixed(2)}`);
+    part("right").setAttribute("aria-label", `${found.found.length} clusters of node ${n} at ${at.name}, of ${first.length} labels, moved to the diagonal; ${found.noise} ones of noise outside them`);
+    root.dataset.clusters = JSON.stringify(found.found);
+    map();
+    enlarge();
   }
-  function take(name, value) {
-    const control = controls.find((c) => c.name === name), before = control && control.value;
-    if (!control) return;
-    control.value = value;
-    if (control.value === "") control.value = before; // no such option, or no number
+  function told(i, j) {
+    const colour = shown.kind(i, j), what = colour === SIGNAL ? ", in a cluster" : colour === NOISE ? ", noise" : "";
+    return `true label ${data.labels[i]}, output ${data.labels[j]}: field ${shown.field(i, j).toPrecision(3)}, normalised ${shown.normalised(i, j).toFixed(2)}${what}`;
   }
-  function changed() {
-    update();
-    remember(controls.map((c) => [c.name, c.value]));
+  function enlarge() { // the chosen cell with its neighbours in the row
+    const K = data.labels.length, order = shown.orders[+cell.sorted], colour = shown.colours[+cell.sorted];
+    cell.row = Math.min(cell.row, K - 1); cell.column = Math.min(cell.column, K - 1);
+    const i = order[cell.row], columns = modusView.around(cell.column, K, part("cells").clientWidth || 330);
+    part("row").textContent = `True label ${data.labels[i]}, outputs ${data.labels[order[columns[0]]]} to ${data.labels[order[columns.at(-1)]]}:`;
+    modusView.fill(part("cells"), columns.map((x) => {
+      const button = modusView.button("", x, () => point(cell.row, x, cell.sorted, true));
+      button.style.background = modusView.css(colour(i, order[x]));
+      button.setAttribute("aria-label", told(i, order[x]));
+      button.setAttribute("aria-pressed", x === cell.column);
+      return button;
+    }));
+    part("pointer").textContent = told(i, order[cell.column]);
+    [part("left"), part("right")].forEach((canvas, k) => {
+      const mark = canvas.nextElementSibling, y = shown.orders[k].indexOf(i), x = shown.orders[k].indexOf(order[cell.column]), percent = (v) => `${(100 * v) / K}%`;
+      Object.assign(mark.style, { left: percent(x), top: percent(y), width: percent(1), height: percent(1) });
+    });
+  }
+  function point(row, column, sorted, pressed) {
+    const order = shown.orders[+sorted];
+    if (pressed) { cell = { row, column, sorted }; enlarge(); } else part("pointer").textContent = told(order[row], order[column]);
   }
 
-  let state;
-  function update() {
-    const name = `${encoder.value}.${place.value}`, t = Number(threshold.value), count = site(name)[0].unit.length;
-    node.max = count - 1;
-    const n = Math.max(0, Math.min(count - 1, Math.round(Number(node.value)) || 0));
-    if (document.activeElement !== node) node.value = n;
-    root.querySelector(".threshold").textContent = t.toFixed(2);
-    const V = field(name, n), largest = V.reduce((a, b) => Math.max(a, b)), silent = largest <= 0;
-    const S = V.map((v) => (silent ? 0 : v / largest)), B = S.map((s) => (s > t ? 1 : 0)), found = clusters(B);
-    const member = Array(K).fill(-1);
-    found.forEach((c, k) => c.forEach((i) => (member[i] = k)));
-    const sorted = [...found].sort((a, b) => b.length - a.length || a[0] - b[0]).flat();
-    const natural = [...Array(K).keys()], order = sorted.concat(natural.filter((i) => member[i] < 0));
-    const kind = (i, j) => (B[i * K + j] ? (member[i] >= 0 && member[i] === member[j] ? SIGNAL : NOISE) : null);
-    const scale = V.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
-    const left = { field: (i, j) => shade(V[i * K + j] / scale), normalised: (i, j) => shade(S[i * K + j]), clipped: kind }[view.value];
-    paint(part("left"), natural, left);
-    paint(part("right"), order, kind);
-    const inside = found.reduce((a, c) => a + c.length ** 2, 0), ones = B.reduce((a, b) => a + b, 0);
-    const size = found.length ? (sorted.length / found.length).toFixed(1) : "none";
-    part("statistics").textContent = silent ? `Node ${n} of ${name} is silent: its field is nowhere positive.`
-      : `Node ${n} of ${name}: ${found.length} clusters, mean size ${size}, noise ${ones - inside} of ${ones} ones, largest field ${largest.toPrecision(3)}.`;
-    const several = found.filter((c) => c.length > 1), alone = found.filter((c) => c.length === 1).flat(), named = (c) => c.map((i) => data.labels[i]).join(", ");
-    part("clusters").replaceChildren(...several.map(named).concat(alone.length ? [`alone on the diagonal: ${named(alone)}`] : found.length ? [] : ["none"]).map((text) => {
-      const item = document.createElement("li");
-      item.textContent = text;
-      return item;
-    }));
-    part("left").setAttribute("aria-label", `${view.value} of node ${n} at ${name}`);
-    part("right").setAttribute("aria-label", `${found.length} clusters of node ${n} at ${name}`);
-    map(name, t, n);
-    root.dataset.clusters = JSON.stringify(found);
-    state = { V, S, natural, order, kind };
+  // Shows a choice, or says what is wrong with it; what is not named stays as it is.
+  async function choose(wanted, keep = true) {
+    const mine = ++turn, before = { ...choice };
+    let note = "";
+    Object.assign(choice, wanted);
+    if (!data || choice.run !== data.run || choice.site !== at.name) {
+      part("note").textContent = `loading ${choice.site} of ${choice.run} …`;
+      try {
+        const got = await load(choice.site);
+        if (mine !== turn) return; // something else was chosen meanwhile
+        if (got) { data = got.run; at = got.at; lists(); }
+      } catch (error) {
+        if (mine !== turn) return;
+        Object.assign(choice, before);
+        note = `Site ${wanted.site || choice.site} of ${wanted.run || choice.run} cannot be shown: ${error.message}.`;
+        if (!data) { part("note").textContent = note; return; }
+      }
+    }
+    if (choice.site !== at.name && !note) note = `${choice.run} has no site ${choice.site} here: this is ${at.name}.`;
+    choice.site = at.name;
+    const n = Math.min(at.nodes - 1, Math.max(0, Math.round(choice.node) || 0));
+    if (n !== choice.node) note = `${at.name} has no node ${choice.node}: its nodes are 0 to ${at.nodes - 1}.`;
+    choice.node = n;
+    if (choice.label >= data.labels.length) choice.label = -1;
+    const [encoder, place] = at.name.split("."), values = { ...choice, encoder, place };
+    for (const name of controls) part(name).value = values[name];
+    part("node").max = at.nodes - 1;
+    root.querySelector(".threshold").textContent = choice.threshold.toFixed(2);
+    draw();
+    part("note").textContent = note || missing();
+    root.dataset.shown = `${choice.run} ${at.name} ${n} ${choice.threshold}`;
+    if (keep) remember({ run: choice.run, encoder, place, node: n, label: choice.label < 0 ? "" : data.labels[choice.label], view: choice.view, threshold: choice.threshold });
   }
-  function point(event, order) {
-    const box = event.target.getBoundingClientRect(), at = (v, size) => Math.min(K - 1, Math.max(0, Math.floor((v / size) * K)));
-    const i = order[at(event.clientY - box.top, box.height)], j = order[at(event.clientX - box.left, box.width)];
-    const colour = state.kind(i, j), what = colour === SIGNAL ? ", in a cluster" : colour === NOISE ? ", noise" : "";
-    part("pointer").textContent = `true label ${data.labels[i]}, output ${data.labels[j]}: field ${state.V[i * K + j].toPrecision(3)}, normalised ${state.S[i * K + j].toFixed(2)}${what}`;
+  function lists() { // of the run and site that are shown
+    const sites = available(data).map((site) => site.split(".")), [encoder] = at.name.split(".");
+    modusView.options(part("encoder"), [...new Set(sites.map(([e]) => e))]);
+    modusView.options(part("place"), sites.filter(([e]) => e === encoder).map(([, p]) => p));
+    modusView.options(part("label"), ["none", ...data.labels], [-1, ...data.labels.keys()]);
+    modusView.options(part("run"), runs);
   }
-  controls.forEach((c) => c.addEventListener("input", changed));
-  part("map").addEventListener("click", (event) => {
-    const canvas = event.target, box = canvas.getBoundingClientRect();
-    const x = ((event.clientX - box.left) / box.width) * canvas.width, y = ((event.clientY - box.top) / box.height) * canvas.height;
-    choose(census.at.reduce((best, [a, b], n) => { const d = (a - x) ** 2 + (b - y) ** 2; return d < best[0] ? [d, n] : best; }, [Infinity, 0])[1]);
+  function missing() {
+    const here = available(data).length, all = Object.keys(data.sites).length;
+    if (here === all) return "";
+    return given.published ? `Here ${here === 1 ? "is one site" : `are ${here} sites`} of ${all}; the built book has them all, explorers.NodeExplorer too.`
+      : `Here are ${here} sites of ${all}, as many as fit into a page; explorers.NodeExplorer has them all.`;
+  }
+
+  let runs = [given.run], remember = () => {};
+  part("run").addEventListener("input", () => choose({ run: part("run").value }));
+  for (const name of ["encoder", "place"]) part(name).addEventListener("input", () => {
+    const encoder = part("encoder").value, of = available(data).filter((site) => site.startsWith(`${encoder}.`)), wanted = `${encoder}.${part("place").value}`;
+    choose({ site: of.includes(wanted) ? wanted : of[0] });
   });
-  part("left").addEventListener("pointermove", (e) => point(e, state.natural));
-  part("right").addEventListener("pointermove", (e) => point(e, state.order));
-  const remember = modusAddress(root, take, update);
+  part("node").addEventListener("input", () => part("node").value !== "" && choose({ node: Number(part("node").value) }));
+  part("node").addEventListener("change", () => choose({ node: Number(part("node").value) }));
+  for (const name of ["label", "threshold"]) part(name).addEventListener("input", () => choose({ [name]: Number(part(name).value) }));
+  part("view").addEventListener("input", () => choose({ view: part("view").value }));
+  part("up").addEventListener("click", () => { cell.row = Math.max(0, cell.row - 1); enlarge(); });
+  part("down").addEventListener("click", () => { cell.row += 1; enlarge(); });
+  ["left", "right"].forEach((name, k) => modusView.pointed(part(name), () => [data.labels.length, data.labels.length], (y, x, pressed) => point(y, x, k === 1, pressed)));
+  const onMap = (event) => {
+    const canvas = part("map"), box = canvas.getBoundingClientRect();
+    const n = nearest(((event.clientX - box.left) / box.width) * canvas.width, ((event.clientY - box.top) / box.height) * canvas.height), f = census.found[n];
+    part("onmap").textContent = `Node ${n}: ${f.labels} labels recognised (across), ${f.noise} ones of noise (up).`;
+    if (event.type === "click") choose({ node: n });
+  };
+  part("map").addEventListener("click", onMap);
+  part("map").addEventListener("pointermove", onMap);
+  modusView.onMode(() => data && map());
+  let room = 0;
+  new ResizeObserver(() => { if (shown && room !== root.clientWidth) { room = root.clientWidth; enlarge(); } }).observe(root);
+
+  function open(found) { // what an address names
+    const wanted = {};
+    if (runs.includes(found.run)) wanted.run = found.run;
+    if (found.encoder && found.place) wanted.site = `${found.encoder}.${found.place}`;
+    if (found.node) wanted.node = Number(found.node);
+    if (["field", "normalised", "clipped"].includes(found.view)) wanted.view = found.view;
+    if (found.threshold >= 0 && found.threshold <= 0.95) wanted.threshold = Number(found.threshold);
+    return choose(wanted, false).then(() => {
+      const label = data ? data.labels.indexOf(found.label) : -1;
+      if (label >= 0) return choose({ label }, false);
+    });
+  }
+  if (!beside) { remember = modusAddress(root, open); return; }
+  choose({}, false);
+  modusPart.runs("nodes", given.run).then((names) => {
+    runs = names;
+    modusView.options(part("run"), names);
+    part("run").value = choice.run;
+    remember = modusAddress(root, open);
+  });
 }

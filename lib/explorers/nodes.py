@@ -4,7 +4,6 @@ The page's version cannot be a Vega chart: the greedy clusters at a threshold of
 its expressions do not have. It is a small script that gets every node's class means and weights and forms the rest.
 """
 
-import base64
 import html
 
 import ipywidgets as widgets
@@ -12,33 +11,62 @@ import numpy as np
 from IPython.display import HTML
 
 from lib import charts, snp
+from lib.explorers import packing
 from lib.explorers.page import script
 from lib.measure import SILENCING
+from lib.system.errors import unknown
+
+MOST = 3_000_000  # bytes of numbers that a page may hold
 
 
-def node_page(run) -> HTML:
+def node_page(measured, site: str | None = None, node: int = 0) -> HTML:
     """Every node of every site of a run, with a threshold of the reader's choice; works without a kernel.
 
-    Class means and weights travel as 16-bit integers, each node with its own scale: 4 bytes a node and label.
+    measured: a run, a `lib.study.Study` or other `lib.study.Measures`; site, node: where it opens (default: the last
+    feed-forward block's output). Of a published run the page holds that site alone; the others, and other runs, are
+    loaded from beside it when they are chosen, see `lib.explorers.parts`. Of anything else it holds as many sites as
+    fit into `MOST` bytes. Raises ValueError for a site or node that is not there.
     """
-    sites = {}
-    for site in run.sites:
-        sites[site] = [_packed(run.class_means(site)), _packed(run.weight(site))]
-    content = {"labels": charts.base.named(run.label_names), "sites": sites, "threshold": snp.THRESHOLD}
-    return script("node", run.name, "modusNodeExplorer", content)
+    shown = content(measured, site, node)
+    site, sites = shown["site"], list(shown["sites"])
+    here = [site] if shown["published"] else [site, *(s for s in sites if s != site)]
+    room, packed = MOST, {}
+    for each in here:
+        packed[each] = numbers(measured, each)
+        room -= sum(len(part["q"]) for part in packed[each])
+        if room < 0 and each != site:
+            del packed[each]
+            break
+    return script("node", measured.name, "modusNodeExplorer", shown | {"parts": packed})
 
 
-def _packed(values: np.ndarray) -> dict:
-    """(K, nodes) -> base64 of int16 (nodes, K), little endian, and the unit of each node."""
-    unit = np.maximum(np.abs(values).max(0), 1e-30) / 32767
-    numbers = np.rint(values / unit).astype("<i2").T
-    return {"q": base64.b64encode(numbers.tobytes()).decode(), "unit": [float(f"{u:.5g}") for u in unit]}
+def content(measured, site: str | None = None, node: int = 0) -> dict:
+    """What the page is told of a network, its numbers apart: labels, the nodes of each site, and where it opens."""
+    sites = list(measured.readable_sites)
+    site = site or sites[-2:][0]
+    if site not in sites:
+        raise unknown("site", site, sites)
+    nodes = {name: measured.weight(name).shape[1] for name in sites}
+    if not 0 <= node < nodes[site]:
+        raise ValueError(f"site {site} has the nodes 0 to {nodes[site] - 1}, got {node}")
+    return {
+        "run": measured.name,
+        "published": getattr(measured, "published", False),
+        "labels": charts.base.named(measured.label_names),
+        "sites": nodes,
+        "site": site,
+        "node": int(node),
+        "threshold": snp.THRESHOLD,
+    }
 
 
-def unpacked(packed: dict) -> np.ndarray:
-    """The inverse of the page's packing, up to its rounding: (K, nodes)."""
-    numbers = np.frombuffer(base64.b64decode(packed["q"]), "<i2")
-    return numbers.reshape(len(packed["unit"]), -1).T * np.array(packed["unit"])
+def numbers(measured, site: str) -> list[dict]:
+    """Class means and weights of a site, packed.
+
+    Over the thresholds that the explorer offers, one node in a thousand then has other clusters
+    (tests/test_page_explorers.py); of 8 bits instead of 16, every fourth.
+    """
+    return [packing.packed(measured.class_means(site)), packing.packed(measured.weight(site))]
 
 
 class NodeExplorer(widgets.VBox):
@@ -50,7 +78,8 @@ class NodeExplorer(widgets.VBox):
 
     def __init__(self, run):
         self.run = run
-        self.site = widgets.Dropdown(options=run.sites, value=run.sites[-2:][0], description="site")
+        sites = run.readable_sites
+        self.site = widgets.Dropdown(options=sites, value=sites[-2:][0], description="site")
         self.node = widgets.BoundedIntText(
             value=0, min=0, max=run.weight(self.site.value).shape[1] - 1, description="node"
         )

@@ -1,7 +1,20 @@
 """Runs: `load` one to read its results, `make` it to compute what is missing."""
 
 from lib.runs.results import TABLES
-from lib.runs.run import PUBLISHED, REPRODUCED, ROOT, Run, defined, families, known, load, make, published, readable
+from lib.runs.run import (
+    PUBLISHED,
+    REPRODUCED,
+    ROOT,
+    Run,
+    defined,
+    families,
+    known,
+    load,
+    make,
+    measured_on,
+    published,
+    readable,
+)
 from lib.runs.stages import REQUIRED, STAGES
 
 __all__ = [
@@ -17,6 +30,7 @@ __all__ = [
     "known",
     "load",
     "make",
+    "measured_on",
     "published",
     "readable",
 ]

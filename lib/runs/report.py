@@ -61,8 +61,9 @@ def headlines(run: runs.Run) -> dict[str, float]:
     """The numbers that the book's claims rest on, one each: accuracies, SNR, pruning, polarisation."""
     depth = run.definition.network.depth
     found = {name: run.results[name] for name in ("test_accuracy", "test_top5_accuracy", "best_probe_test_accuracy")}
-    statistics = run.statistics().set_index("site")
-    found |= {f"SNR at {e}.{p}": statistics["snr"][f"{e}.{p}"] for p in ("mha", "ff") for e in (1, depth)}
+    sites = [f"{e}.{place}" for place in ("mha", "ff") for e in (1, depth)]
+    snr = run.statistics(sites=sites).set_index("site")["snr"]
+    found |= {f"SNR at {site}": snr[site] for site in sites}
     table = pruning_tables.of_seeds([run])
     tried = pruning_tables.select(table, layers="ff", method="andc")
     for regime in ("none", "retrained"):

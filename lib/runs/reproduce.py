@@ -64,7 +64,7 @@ def reproduce(
     made = Executed(output / run, parameters)
     try:
         try:
-            compute(run, optional=optional)
+            compute(run, stages=runs.STAGES if optional else runs.REQUIRED)
         except Exception as error:
             failure = traceback.format_exc()
             print(f"{run:<18} FAILED: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

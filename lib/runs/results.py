@@ -3,16 +3,19 @@
 network.safetensors  the trained network; the read-out alone, where only that was trained on a pretrained network
 probes.safetensors   "<site>/gate", "<site>/bias", "<site>/weight" of every site's probe
 fields.safetensors   "<split>/<silencing>/<site>": class means (K, nodes); "<split>/accuracy/<site>": (K,)
+*_rest.safetensors   of probes and fields, what is not published; only large networks have some, see `published_sites`
 readout.safetensors  "class_means", "weight" (K, nodes) of the network's own read-out, over the training images
 cnn.safetensors      the CNN that was trained beside the network
 <table>.csv          one of `TABLES`
 run.json             how each stage was made, see `lib.runs.store`
 
-Tensors are in several files where they are large, see `files.write_parts`.
+Tensors are in several files where they are large, see `files.write_parts`. Of large networks the (K, nodes) of probes
+and fields are int16, with the unit of each node as "<name>/unit": what is measured on a network is measured with the
+probes that are stored, and what follows from class means from those that are stored.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +29,10 @@ from lib.cnn import CNN
 from lib.encoders import Encoders
 from lib.probes import Probe
 from lib.runs.definition import Definition
+from lib.sites import parse
 from lib.study import Measures
 from lib.system import device, files
-from lib.system.errors import UnpublishedWeights, unknown
+from lib.system.errors import UnpublishedFields, UnpublishedWeights, unknown
 from lib.system.files import LARGEST_FILE
 
 TABLES = {  # name of a table -> the stage that makes it
@@ -50,9 +54,12 @@ TABLES = {  # name of a table -> the stage that makes it
     "retraining_cost": "retraining",
     "augmentation": "augmentation",
     "trials": "trials",
+    "untrained": "untrained",
     "cnn": "cnn",
 }
 WITH_EMPTY_TEXT = ("andc", "scratch", "controls")  # tables in which an empty field is an empty text
+REST = "_rest"
+PUBLISHED_PLACES = ("mha", "ff_hidden", "ff")  # of large networks: where the book's claims are judged
 
 
 class Results(Measures):
@@ -69,6 +76,12 @@ class Results(Measures):
     @property
     def sites(self) -> list[str]:
         return self.definition.network.sites
+
+    @property
+    def readable_sites(self) -> list[str]:
+        """Those of the sites whose nodes are at hand; of a large network that others measured, the published ones."""
+        rest = self.folder / f"fields{REST}.safetensors"
+        return self.sites if files.exists(rest) else self.published_sites()
 
     def build(self) -> Encoders:
         """A new network of the run's configuration, at random weights."""
@@ -112,24 +125,25 @@ class Results(Measures):
     def probes(self, sites: list[str] | None = None) -> dict[str, Probe]:
         """Trained probes by site (default: all)."""
         self.require("probes")
-        tensors = files.read_parts(self.folder / "probes.safetensors")
         found = {}
         for site in sites or self.sites:
-            self._check_site(site)
-            weight = tensors[f"{site}/weight"]
+            weight = torch.from_numpy(self.weight(site))
             found[site] = Probe(weight.shape[1], weight.shape[0]).to(self.device)
-            found[site].load_state_dict({k: tensors[f"{site}/{k}"] for k in ("gate", "bias", "weight")})
+            own = {k: files.read_tensor(self.folder / "probes.safetensors", f"{site}/{k}") for k in ("gate", "bias")}
+            found[site].load_state_dict(own | {"weight": weight})
         return found
 
     def write_probes(self, probes: Mapping[str, Probe]) -> list[str]:
         tensors = {f"{site}/{name}": t for site, probe in probes.items() for name, t in probe.state_dict().items()}
-        return self._write("probes.safetensors", tensors)
+        return self._write(
+            "probes", tensors, {f"{s}/weight" for s in probes}, {f"{s}/weight" for s in self.published_sites()}
+        )
 
     def weight(self, site: str) -> np.ndarray:
         """W of a site's probe, (K, nodes)."""
         self._check_site(site)
         self.require("probes")
-        return self._read("probes.safetensors", f"{site}/weight")
+        return self._read("probes", f"{site}/weight", site in self.published_sites())
 
     # ---- what was measured
 
@@ -143,31 +157,54 @@ class Results(Measures):
         if (split, silencing) == ("train", "input"):
             raise ValueError("class means with silencing 'input' are stored for the test split only")
         self.require("fields")
-        return self._read("fields.safetensors", f"{split}/{silencing}/{site}")
+        return self._read("fields", f"{split}/{silencing}/{site}", site in self.published_sites(split, silencing))
 
     def label_accuracy(self, site: str, split: str = "test") -> np.ndarray:
         """Share of each label's images that the site's probe gets right, (K,)."""
         self._check_site(site)
         self.require("fields")
-        return self._read("fields.safetensors", f"{split}/accuracy/{site}")
+        return self._read("fields", f"{split}/accuracy/{site}")
 
     def write_fields(self, measured: Mapping[tuple[str, str], measure.Measured]) -> list[str]:
         """What was measured, by split and silencing convention."""
-        tensors = {}
+        tensors, of_nodes, published = {}, set(), set()
         for (split, silencing), found in measured.items():
             for site in found.class_means:
-                tensors[f"{split}/{silencing}/{site}"] = torch.from_numpy(found.class_means[site])
+                of_nodes.add(name := f"{split}/{silencing}/{site}")
+                tensors[name] = torch.from_numpy(found.class_means[site])
                 tensors[f"{split}/accuracy/{site}"] = torch.from_numpy(found.label_accuracy[site])
-        return self._write("fields.safetensors", tensors)
+            published |= {f"{split}/{silencing}/{site}" for site in self.published_sites(split, silencing)}
+        return self._write("fields", tensors, of_nodes, published)
 
     def readout(self) -> Nodes:
         """The nodes of the network's own read-out, measured on training images."""
         self.require("andc")
-        return Nodes(*(self._read("readout.safetensors", name) for name in ("class_means", "weight")))
+        return Nodes(*(self._read("readout", name) for name in ("class_means", "weight")))
 
     def write_readout(self, nodes: Nodes) -> list[str]:
-        tensors = {name: torch.from_numpy(getattr(nodes, name)) for name in ("class_means", "weight")}
-        return self._write("readout.safetensors", tensors)
+        return self._write(
+            "readout", {name: torch.from_numpy(getattr(nodes, name)) for name in ("class_means", "weight")}
+        )
+
+    def published_sites(self, split: str = "test", silencing: str = "readout") -> list[str]:
+        """Sites whose class means are published; with the defaults, those whose probes are as well.
+
+        All, but for networks too large for that: of these the places at which the book's claims are judged, on test
+        sentences, with the input silenced at the first and the last encoder alone.
+        """
+        if self.definition.network.published:
+            return self.sites
+        ends = (1, self.definition.network.depth)
+        return [
+            site
+            for site, (encoder, place) in ((site, parse(site)) for site in self.sites)
+            if place in PUBLISHED_PLACES and split == "test" and (silencing == "readout" or encoder in ends)
+        ]
+
+    @staticmethod
+    def rest(names: Iterable[str]) -> tuple[str, ...]:
+        """Those of some files that are not published."""
+        return tuple(name for name in names if name.split(".")[0].endswith(REST))
 
     def table(self, name: str) -> pd.DataFrame:
         """A stored table by name, one of `TABLES`; those of a site name it in the column "site"."""
@@ -193,8 +230,33 @@ class Results(Measures):
         for path in self.begun:
             path.unlink(missing_ok=True)
 
-    def _read(self, file: str, name: str) -> np.ndarray:
-        return files.read_tensor(self.folder / file, name).numpy()
+    def _read(self, stem: str, name: str, published: bool = True) -> np.ndarray:
+        """A tensor of a file, or of its rest; UnpublishedFields where that is not at hand."""
+        path = self.folder / f"{stem}{'' if published else REST}.safetensors"
+        if not published and not files.exists(path):
+            raise UnpublishedFields(self.folder.name, name)
+        found = files.read_tensor(path, name).numpy()
+        return found * files.read_tensor(path, f"{name}/unit").numpy() if found.dtype == np.int16 else found
 
-    def _write(self, file: str, tensors: Mapping[str, torch.Tensor]) -> list[str]:
-        return files.write_parts(self.folder / file, tensors)
+    def _write(
+        self,
+        stem: str,
+        tensors: Mapping[str, torch.Tensor],
+        of_nodes: Set[str] = frozenset(),
+        kept: Set[str] = frozenset(),
+    ) -> list[str]:
+        """Tensors into a file; of a large network those `of_nodes` as integers, and those not `kept` into the rest."""
+        if self.definition.network.published:
+            return files.write_parts(self.folder / f"{stem}.safetensors", tensors)
+        parts: dict[str, dict[str, torch.Tensor]] = {"": {}, REST: {}}
+        for name, value in tensors.items():
+            end = REST if name in of_nodes - kept else ""
+            parts[end] |= packed(name, value) if name in of_nodes else {name: value}
+        paths = {self.folder / f"{stem}{end}.safetensors": part for end, part in parts.items() if part}
+        return [written for path, part in paths.items() for written in files.write_parts(path, part)]
+
+
+def packed(name: str, values: torch.Tensor) -> dict[str, torch.Tensor]:
+    """(K, nodes) as int16, in units of the largest value of each node; the units as "<name>/unit", (nodes,)."""
+    unit = values.abs().amax(0).clamp(min=1e-30) / (2**15 - 1)
+    return {name: (values / unit).round().to(torch.int16), f"{name}/unit": unit}

@@ -104,6 +104,19 @@ def published(name: str) -> "Run | None":
     return run if all(run.has(stage) for stage in REQUIRED) else None
 
 
+def measured_on(data: str, stage: str = "fields") -> list["Run"]:
+    """All runs on a data set with a result of this stage, from the folder of results or else as published.
+
+    Never computes: for what shows several runs together, whichever are there.
+    """
+    found: dict[str, Run] = {}
+    for folder in (results_folder(), PUBLISHED):
+        for run in readable(folder):
+            if run.name not in found and run.definition.data == data and run.has(stage):
+                found[run.name] = run
+    return [found[name] for name in sorted(found)]
+
+
 class Run(Results):
     """A definition, the results in a folder and the record of them; see `load` and `make`."""
 
@@ -203,6 +216,11 @@ class Run(Results):
         self.store.add(stage, inputs, made, time.monotonic() - started, self.device)
         parallel.wait()
         results.drop_unfinished()
+
+    @property
+    def published(self) -> bool:
+        """Whether these are the results that come with the checkout; more of them then lies beside the book's pages."""
+        return self.folder.parent == PUBLISHED
 
     # ---- what the record says
 

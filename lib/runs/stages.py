@@ -14,12 +14,13 @@ import torch
 from lib import andc, cnn, measure
 from lib.data import LabelledSet
 from lib.encoders import READOUT
-from lib.experiments import cost, filters, heads, masked, pruning, retraining, smaller, trials
+from lib.experiments import cost, filters, heads, masked, pruning, retraining, sharpening, smaller, trials
 from lib.experiments.masks import Masks
 from lib.experiments.pruning import PruningExperiment
 from lib.recipes import TrainingRecipe
 from lib.runs.definition import Definition
 from lib.runs.results import Results
+from lib.study import Found
 from lib.system import files
 from lib.system.files import Journal
 from lib.training import evaluate, loop, probes
@@ -110,7 +111,7 @@ def train_probes(job: Job) -> Made:
         results.network(), results.sites, job.images("train"), d.probes, d.seed, checkpoint, job.deadline, job.inputs
     )
     written = [*results.write_probes(trained), *results.write_tables(probe_training=curve)]
-    return Made(written, {"probe_sites": len(trained)})
+    return Made(written, {"probe_sites": len(trained)}, unpublished=results.rest(written))
 
 
 def measure_fields(job: Job) -> Made:
@@ -125,7 +126,8 @@ def measure_fields(job: Job) -> Made:
         for site, row in rows.items():
             row[f"{split}_accuracy"] = found["readout"].accuracy(site)
     written = [*results.write_fields(measured), *results.write_tables(probes=list(rows.values()))]
-    return Made(written, {"best_probe_test_accuracy": max(r["test_accuracy"] for r in rows.values())})
+    found = {"best_probe_test_accuracy": max(r["test_accuracy"] for r in rows.values())}
+    return Made(written, found, unpublished=results.rest(written))
 
 
 def study_heads(job: Job) -> Made:
@@ -257,6 +259,21 @@ def try_recipes(job: Job) -> Made:
     return made._replace(results={"trials": len(recipes)})
 
 
+def measure_untrained(job: Job) -> Made:
+    """The control of the first three claims: the network before its first step, its sites read and measured alike."""
+    d, results = job.definition, job.results
+    network = loop.initialised(results.build, d.seed).to(job.device).eval()
+    checkpoint = results.unfinished("untrained-probes.safetensors")
+    trained, _ = probes.train_probes(
+        network, results.sites, job.images("train"), d.probes, d.seed, checkpoint, job.deadline, job.inputs
+    )
+    kept = Sums(results.unfinished("untrained-fields.safetensors"), job.inputs, job.deadline)
+    measured = measure.measure_each(network, trained, job.images("test"), kept=kept)
+    found = sharpening.table(Found(trained, measured), thresholds=sharpening.THRESHOLDS)
+    accuracy = found["site"].map(measured["readout"].accuracy)
+    return Made(results.write_tables(untrained=found.assign(test_accuracy=accuracy)), {})
+
+
 def _try(
     job: Job, table: str, column: str, recipes: Mapping[str, TrainingRecipe], about: Mapping | None = None
 ) -> Made:
@@ -322,6 +339,7 @@ STAGES = {
         1, retrain, ("train", "probes", "fields"), ("retraining", "schedule", "training", "seed"), optional=True
     ),
     "augmentation": Stage(1, try_augmentations, (), ("data", "seed", "network", "training"), optional=True),
+    "untrained": Stage(1, measure_untrained, (), ("data", "seed", "network", "probes"), optional=True),
     "trials": Stage(1, try_recipes, (), ("data", "seed", "network", "trials"), optional=True),
     "cnn": Stage(1, train_cnn, (), ("data", "seed", "training", "probes", "cnn"), optional=True),
 }

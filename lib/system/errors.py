@@ -51,6 +51,16 @@ class UnpublishedWeights(FileNotFoundError):
         )
 
 
+class UnpublishedFields(FileNotFoundError):
+    """Class means or probe weights of a large network that are not published."""
+
+    def __init__(self, run: str, name: str):
+        super().__init__(
+            f"{name} of run {run} is not published: of networks of this size only the sites where the book judges its"
+            f" claims are, on test data. `make reproduce RUN={run}` makes the others too"
+        )
+
+
 class StaleRun(RuntimeError):
     """A stored result was made from other inputs or by other code than the present ones, or is damaged or missing."""
 

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import sys
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,21 +14,25 @@ from lib.system import parallel
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "safetensors")
+WHERE_USED = ("transformers", "tokenizers")  # by networks of language alone
 
 
 def provenance(device: str) -> dict:
     """Date, source commit, device (of each process, where there are several) and versions of what computes.
+
+    Packages that only some runs need are listed where this process has imported them.
 
     What cannot be found out is "unknown".
     """
     name = torch.cuda.get_device_name() if device == "cuda" else f"{_cpu()}, {torch.get_num_threads()} threads"
     if parallel.size() > 1:
         name = f"{parallel.size()} processes, each on {name}"
+    packages = [*PACKAGES, *(p for p in WHERE_USED if sys.modules.get(p))]
     return {
         "made": time.strftime("%Y-%m-%d"),
         "commit": commit(ROOT),
         "device": name,
-        "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
+        "versions": {"python": platform.python_version()} | {p: _version(p) for p in packages},
     }
 
 

@@ -50,6 +50,17 @@ class Augmentation:
         """Whether images are mixed, so that their targets are too."""
         return self.mixup > 0 or self.cutmix > 0
 
+    def described(self) -> str:
+        """The policy in a few words."""
+        said = [f"images are shifted by up to {self.shift} pixels"] if self.shift else []
+        said += ["half of them mirrored"] if self.flip else []
+        said += [f"cropped to {self.crop_scale:.0%} of their area or more"] if self.crop_scale < 1 else []
+        said += [f"RandAugment with {self.operations} operations"] if self.operations else []
+        said += [f"a rectangle erased in {self.erase:.0%}"] if self.erase else []
+        mixed = [name for name, alpha in (("MixUp", self.mixup), ("CutMix", self.cutmix)) if alpha]
+        said += [f"{' or '.join(mixed)} on {self.mixed:.0%} of the batches"] if self.mixes and self.mixed else []
+        return ", ".join(said) or "images as they are"
+
 
 def draw(policy: Augmentation, B: int, H: int, W: int, generator: torch.Generator) -> dict[str, Tensor]:
     """Random numbers for B images, on the CPU, as few calls as can be; `decide` makes of them what happens.

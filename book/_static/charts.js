@@ -1,0 +1,136 @@
+/* Charts take the width of their column. Panels share it, and go below each other before one gets narrower than LEAST.
+   A tap shows what the pointer shows. Text and lines have the colour of the page's text. */
+(function () {
+  "use strict";
+  const LEAST = 170, GAP = 20, SIDE = 58, SQUARE = 400; // pixels: a panel, between panels, its axis, the largest matrix
+  const IMAGE = 90; // the smallest picture in place of a panel
+  const embed = window.vegaEmbed;
+
+  function rows(spec, known) { // of its data, or of the data around it
+    const data = spec.data || {};
+    return data.values || known.datasets[data.name] || known.rows || [];
+  }
+  function across(panels, room, side, most, gap = GAP, least = LEAST) { // panels in a row, so that rows are about as long as each other
+    let n = Math.min(panels, most || panels);
+    while (n > 1 && (room - gap * (n - 1)) / n - side < least) n--;
+    return Math.ceil(panels / Math.ceil(panels / n));
+  }
+  function legends(spec, room) { // columns that fit, where the chart names the entries
+    for (const part of spec.layer || []) legends(part, room);
+    for (const channel of Object.values(spec.encoding || {})) {
+      const names = channel && channel.scale && channel.scale.domain;
+      if (!Array.isArray(names) || channel.legend === null) continue;
+      const longest = Math.max(...names.map((name) => Math.min(26, String(name).length)));
+      const columns = Math.max(1, Math.floor(room / (6.5 * longest + 34)));
+      channel.legend = { ...channel.legend, columns: Math.min(columns, (channel.legend || {}).columns || names.length) };
+    }
+  }
+  const isImage = (spec) => Boolean(spec.mark && spec.mark.type === "image");
+  function resize(spec, width) {
+    if (isImage(spec)) {
+      const factor = Math.min(width, SQUARE) / spec.width;
+      for (const sized of [spec, spec.mark]) for (const side of ["width", "height"]) sized[side] *= factor;
+      for (const channel of ["x", "y"]) spec.encoding[channel].value *= factor;
+      return;
+    }
+    if (typeof spec.width === "number" && spec.width === spec.height) spec.height = width = Math.min(width, SQUARE);
+    if ("width" in spec || !spec.layer) spec.width = width;
+    for (const part of spec.layer || []) resize(part, width);
+  }
+
+  // Gives the plots of a specification their widths, so that it fills `room`; returns the height it will have, about.
+  function allot(spec, room, known) {
+    known = { datasets: known.datasets, rows: rows(spec, known) };
+    const heading = spec.title ? 24 : 0;
+    if (spec.vconcat) return spec.vconcat.reduce((sum, part) => sum + allot(part, room, known) + GAP, heading);
+    const parts = spec.hconcat || spec.concat;
+    if (parts) {
+      const columns = across(parts.length, room, SIDE, spec.columns);
+      delete spec.hconcat;
+      Object.assign(spec, { concat: parts, columns });
+      const heights = parts.map((part) => allot(part, (room - GAP * (columns - 1)) / columns, known));
+      return heading + Math.max(...heights) * Math.ceil(parts.length / columns);
+    }
+    if (spec.spec && spec.facet.row && spec.facet.column) { // a grid: its rows are charts of their own where they must wrap
+      const { row, column } = spec.facet, values = [...new Set(known.rows.map((r) => r[row.field]))], sorted = Array.isArray(row.sort) ? row.sort.filter((v) => values.includes(v)) : values;
+      const { facet, spec: inner, resolve, spacing, ...rest } = spec;
+      for (const name of Object.keys(spec)) if (!(name in rest)) delete spec[name];
+      spec.vconcat = sorted.map((v) => ({ title: { text: [row.title, v].filter(Boolean).join(": "), fontSize: 12 }, transform: [{ filter: { field: row.field, equal: v } }], facet: { column }, spec: structuredClone(inner), ...(resolve ? { resolve } : {}), ...(spacing === undefined ? {} : { spacing }) }));
+      return allot(spec, room, known);
+    }
+    if (spec.spec) {
+      const gap = spec.spacing === undefined ? GAP : spec.spacing, least = isImage(spec.spec) ? IMAGE : LEAST;
+      const facet = spec.facet.column || spec.facet, resolve = spec.resolve || {};
+      const panels = new Set(known.rows.map((row) => row[facet.field])).size || 1;
+      const own = [resolve.scale, resolve.axis].some((kind) => kind && kind.y === "independent");
+      const axis = isImage(spec.spec) ? 0 : SIDE, columns = across(panels, room, own ? axis : axis / panels, spec.columns, gap, least);
+      const plot = (room - gap * (columns - 1) - axis * (own ? columns : 1)) / columns;
+      Object.assign(spec, { facet, columns });
+      if (columns < panels) spec.resolve = { ...resolve, axis: { ...resolve.axis, x: "independent" } };
+      legends(spec.spec, room);
+      resize(spec.spec, Math.max(40, Math.floor(plot)));
+      return heading + Math.ceil(panels / columns) * (tall(spec.spec) + 70) + 40;
+    }
+    legends(spec, room);
+    const y = (spec.encoding && spec.encoding.y) || {}, bare = y.axis === null || (y.axis && y.axis.labels === false);
+    resize(spec, Math.max(40, Math.floor(room - (bare ? SIDE / 2 : SIDE))));
+    return heading + tall(spec) + 95;
+  }
+  function tall(spec) {
+    const own = typeof spec.height === "number" ? spec.height : 0;
+    return Math.max(own, ...(spec.layer || []).map(tall)) || 220;
+  }
+
+  // Drawn as one picture, see `on_canvas` in lib/charts/base.py: slow to draw, and does not follow the page's colours.
+  const isPicture = (spec) => ((spec.usermeta || {}).embedOptions || {}).renderer === "canvas";
+  const copy = (spec, element) => JSON.parse(isPicture(spec)
+    ? JSON.stringify(spec).replaceAll('"currentColor"', JSON.stringify(getComputedStyle(element).color)) : JSON.stringify(spec));
+  const drawing = (element) => element.querySelector("canvas, svg.marks");
+  async function fill(element, spec, options, room) {
+    let aim = room, before = 0, result;
+    for (let pass = 0; pass < 3; pass++) {
+      const fitted = copy(spec, element);
+      const height = allot(fitted, aim, { datasets: spec.datasets || {} });
+      if (!drawing(element)) element.style.minHeight = `${Math.round(height)}px`; // so that nothing below it moves
+      if (result) result.finalize();
+      result = await embed(element, fitted, options);
+      const width = drawing(element).getBoundingClientRect().width;
+      element.style.minHeight = "";
+      const menu = element.querySelector("summary");
+      if (menu) menu.setAttribute("aria-label", "Save this chart or see its source");
+      if (width <= room && (isPicture(spec) || width > room - 12 || width === before)) break;
+      [aim, before] = [aim + room - width - 1, width];
+    }
+    return result;
+  }
+
+  window.vegaEmbed = function (element, spec, options) {
+    if (typeof element === "string") element = document.querySelector(element);
+    return new Promise((done, failed) => {
+      let room = 0, busy = false, result;
+      const redraw = async () => {
+        const width = element.clientWidth;
+        if (busy || !width || Math.abs(width - room) < 2) return; // folded away, or as before
+        [busy, room] = [true, width];
+        try {
+          if (result) result.finalize();
+          done((result = await fill(element, spec, options, width)));
+        } catch (error) {
+          failed(error);
+        }
+        busy = false;
+        redraw();
+      };
+      let pressed = "";
+      element.addEventListener("pointerdown", (event) => { pressed = event.pointerType; });
+      element.addEventListener("click", (event) => {
+        const { clientX, clientY, target } = event;
+        if (pressed !== "mouse") target.dispatchEvent(new PointerEvent("pointermove", { bubbles: true, clientX, clientY }));
+      });
+      if (isPicture(spec)) new MutationObserver(() => { room = 0; redraw(); }).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+      let waiting = 0;
+      new ResizeObserver(() => { clearTimeout(waiting); waiting = setTimeout(redraw, room ? 150 : 0); }).observe(element);
+      redraw();
+    });
+  };
+})();

@@ -1,0 +1,120 @@
+"""Many K x K matrices side by side, each as a small picture: one node a layer, one field a head."""
+
+import base64
+import io
+from collections.abc import Iterable
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageColor
+
+from lib import heads, snp
+from lib.charts.base import described
+from lib.charts.palette import NEGATIVE, NOISE, POSITIVE, SIGNAL, TEXT
+from lib.sites import at, parse
+from lib.study import Measures
+
+SIZE = 104  # pixels of a picture
+
+
+def median_nodes(measures: Measures, place: str, threshold: float = snp.THRESHOLD, seed: int = 0) -> alt.Chart:
+    """The clipped matrix of one node an encoder: labels in their order, clusters first, and labels shuffled.
+
+    Of a site's nodes that have clusters it is the one with the median noise. Shuffled: output labels renamed at random
+    (`lib.snp.relabelled`), and again the median node.
+    """
+    rows = []
+    for site in at(measures.sites, place):
+        nodes = measures.nodes(site)
+        names = np.random.default_rng(seed).permutation(len(nodes.weight))
+        shuffled = snp.Nodes(nodes.class_means, nodes.weight[names])
+        for kinds, given in ((("as they are", "clusters first"), nodes), (("labels shuffled",), shuffled)):
+            chosen, clipped, index = _median(given, threshold)
+            order = snp.permutation(index)
+            for kind in kinds:
+                shown = (clipped, index) if kind == "as they are" else (clipped[np.ix_(order, order)], index[order])
+                about = {"encoder": parse(site).encoder, "order": kind, "node": chosen}
+                rows.append(about | _counts(clipped, index) | {"url": _clusters(*shown)})
+    text = f"Clipped matrices of one node of {place} an encoder: clusters in one colour, noise in another"
+    return _grid(rows, "encoder", "order", ["node", "clusters", "labels", "noise"], text)
+
+
+def _median(nodes: snp.Nodes, threshold: float) -> tuple[int, np.ndarray, np.ndarray]:
+    parts = list(snp.clusters(nodes, threshold))
+    ones, index = (np.concatenate(each) for each in zip(*parts, strict=True))
+    found = snp.node_statistics(ones, index)
+    some = np.flatnonzero(found["clusters_per_node"])
+    if not len(some):
+        some = np.arange(len(nodes))
+    chosen = int(some[np.argsort(found["noise"][some], kind="stable")[len(some) // 2]])
+    return chosen, snp.clip(snp.normalise(nodes[[chosen]].fields()[0]), threshold), index[chosen]
+
+
+def _counts(clipped: np.ndarray, index: np.ndarray) -> dict[str, int]:
+    return {
+        "clusters": int(index.max() + 1),
+        "labels": int((index >= 0).sum()),
+        "noise": int(snp.column_noise(clipped[None], index[None]).sum()),
+    }
+
+
+def head_fields(measures: Measures, encoder: int, H: int) -> alt.Chart:
+    """The field of each head, the sum of its nodes', with labels grouped by the head that has most of their nodes."""
+    nodes = measures.nodes(f"{encoder}.mha")
+    counts = heads.diagonal_counts(nodes, H)
+    owner = counts.argmax(0)
+    order = np.lexsort((-counts.max(0), owner))
+    fields = [
+        (nodes.class_means[:, own] @ nodes.weight[:, own].T)[np.ix_(order, order)]
+        for own in heads.by_head(np.arange(len(nodes)), H)
+    ]
+    largest = max(abs(field).max() for field in fields) or 1.0
+    rows = [
+        {"head": h, "row": "", "labels": int((owner == h - 1).sum()), "url": _signed(field / largest)}
+        for h, field in enumerate(fields, 1)
+    ]
+    text = f"The field of each head of encoder {encoder}: one hue for, another against an output"
+    return _grid(rows, "head", "row", ["head", "labels"], text, size=170)
+
+
+def _grid(rows: list[dict], across: str, down: str, told: Iterable[str], text: str, size: int = SIZE) -> alt.Chart:
+    table = pd.DataFrame(rows)
+    chart = (
+        alt.Chart(table, width=size, height=size, view=alt.ViewBackground(stroke=TEXT, strokeOpacity=0.4))
+        .mark_image(width=size, height=size, aspect=False)
+        .encode(
+            url="url:N",
+            x=alt.value(size / 2),
+            y=alt.value(size / 2),
+            tooltip=[f"{name}:Q" for name in told],
+        )
+    )
+    facets = {"column": alt.Column(f"{across}:O", title=across, header=alt.Header(labelPadding=2))}
+    if table[down].nunique() > 1:
+        facets["row"] = alt.Row(f"{down}:N", title=None, sort=list(dict.fromkeys(table[down])))
+    return described(chart.facet(**facets, spacing=6), text)
+
+
+def _clusters(clipped: np.ndarray, index: np.ndarray) -> str:
+    """Ones in clusters in the signal's colour, other ones in the noise's."""
+    inside = clipped & (index[:, None] == index) & (index >= 0)
+    return _png(np.where(inside[..., None], _rgba(SIGNAL), np.where(clipped[..., None], _rgba(NOISE), 0)))
+
+
+def _signed(values: np.ndarray) -> str:
+    """Values from -1 to 1 in two hues, the stronger the larger."""
+    shades = np.where((values > 0)[..., None], _rgba(POSITIVE), _rgba(NEGATIVE)).astype(float)
+    shades[..., 3] *= np.sqrt(abs(values))
+    return _png(shades)
+
+
+def _rgba(colour: str) -> np.ndarray:
+    return np.array(ImageColor.getcolor(colour, "RGBA"))
+
+
+def _png(pixels: np.ndarray) -> str:
+    """A data address of an image (H, W, 4)."""
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8), "RGBA").save(file, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -1,0 +1,192 @@
+"""What the tables of `lib.experiments.language` say, in sentences for a page: every control beside its number."""
+
+import numpy as np
+import pandas as pd
+
+from lib import snp
+from lib.experiments import language, pruning_verdict
+
+MISSING = "Not measured yet."
+
+
+def in_short(nodes: pd.DataFrame, clusters: pd.DataFrame, broken: pd.DataFrame) -> str:
+    """The findings in a few lines of Markdown; the tables `along`, `clusters_in_domains` and `polarisation`.
+
+    Of the fine-tuned network, where it was measured, else of the network as published.
+    """
+    names = [name for name in ("fine-tuned", "as published") if name in set(nodes["network"])]
+    if not names:
+        return MISSING
+    name, lines = names[0], []
+    ends = _ends(nodes, name)
+    growing = language.sharper(language.growth(nodes), name)
+    where = "not judged, since the network at random weights has not been measured"
+    if growing is not None:
+        where = f"at {', '.join(f'`{p}`' for p in growing)} only" if growing else "at no place"
+        where = "at all three places" if len(growing) == len(language.PLACES) else where
+    accuracy, snr = (_range(ends, column, form) for column, form in (("accuracy", ".0%"), ("snr", ".2f")))
+    lines.append(
+        f"**Sharpening** ({name}): from first to last encoder the label becomes easier to read ({accuracy}), while the"
+        f" signal-to-noise ratio of single nodes goes {snr}. Beyond shuffled labels and beyond random weights it grows"
+        f" {where}."
+    )
+    rests = _range(ends, "rests_on", ".0f")
+    lines.append(
+        f"**Many nodes**: the number of nodes that an answer rests on goes {rests}; with shuffled labels it is"
+        f" {ends['rests_on_control'].mean():.1f} on average."
+    )
+    if len(part := clusters[clusters["network"] == name]):
+        last = part[part["encoder"] == part["encoder"].max()].groupby("place", sort=False)
+        shares = ", ".join(f"`{p}` {share:.0%}" for p, share in last["observed"].mean().items())
+        lines.append(
+            f"**Clusters mean something**: at the last encoder two intents in one cluster of a node are of one domain"
+            f" in {shares} of the cases; by chance in {part['null_mean'].mean():.0%}."
+        )
+    if len(part := broken[broken["network"] == name]):
+        last = part[part["encoder"] == part["encoder"].max()].groupby("what")
+        beyond, z = last["beyond"].mean(), last["z"].mean()
+        lines.append(
+            f"**Heads**: polarisation at the last encoder is {beyond['network']:.0%} of the way from random heads (z ="
+            f" {z['network']:.1f}) to one head a label; untrained {_known(beyond, 'untrained')}, with a probe on"
+            f" shuffled labels {_known(beyond, 'shuffled')}."
+        )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def measured(networks: language.Networks, defined: language.Networks) -> str:
+    """Which runs there are of each network, with test accuracy, mean over seeds, and which of those defined are not."""
+    told = []
+    for name in ("as published", "fine-tuned", "random weights"):
+        runs = networks.get(name, ())
+        there = [run.name for run in runs]
+        missing = [run.name for run in defined.get(name, ()) if run.name not in there]
+        accuracy = [run.results["test_accuracy"] for run in runs]
+        found = f"{', '.join(there)} (test accuracy {sum(accuracy) / len(runs):.1%})" if runs else ""
+        absent = f"not measured yet: {', '.join(missing)}" if missing else "" if runs else "not measured yet"
+        told.append(f"{name}: {', '.join(filter(None, (found, absent)))}")
+    return f"Made of these runs: {'; '.join(told)}."
+
+
+def _known(values: pd.Series, name: str) -> str:
+    return f"{values[name]:.0%}" if name in values else "without any label that a node recognises"
+
+
+def _ends(nodes: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Means over seeds at the first and the last encoder: rows (place, encoder)."""
+    part = nodes[nodes["network"] == name]
+    part = part[part["encoder"].isin([part["encoder"].min(), part["encoder"].max()])]
+    return part.groupby(["place", "encoder"], sort=False).mean(numeric_only=True)
+
+
+def _range(ends: pd.DataFrame, column: str, form: str) -> str:
+    """ "`mha` 12 to 34, `ff` ..." of what `_ends` gives."""
+    found = []
+    for place, part in ends[column].groupby("place", sort=False):
+        first, last = part.sort_index().tolist()
+        found.append(f"`{place}` {first:{form}} to {last:{form}}")
+    return ", ".join(found)
+
+
+def one_node(run) -> str:
+    """The clusters of the node with the median noise among those of the last encoder's heads, with their domains."""
+    site, labels = f"{run.definition.network.depth}.mha", run.label_names
+    nodes = run.nodes(site)
+    ones, index = (np.concatenate(parts) for parts in zip(*snp.clusters(nodes), strict=True))
+    node = int(np.argsort(snp.node_statistics(ones, index)["noise"])[len(nodes) // 2])
+    named = [f"{name} ({domain})" for name, domain in zip(labels, run.superclasses or labels, strict=True)]
+    found = [np.flatnonzero(index[node] == c) for c in range(index[node].max() + 1)]
+    lines = [f"- {', '.join(named[i] if run.superclasses else labels[i] for i in cluster)}" for cluster in found]
+    about = f"Clusters of node {node} of `{site}` in run `{run.name}`, the one with the median noise:"
+    return "\n".join([about, "", *(lines or ["- none"])])
+
+
+def growth(nodes: pd.DataFrame) -> str:
+    """One line a network: SNR at both ends, with shuffled labels, and in how many seeds its excess over them grows."""
+    lines, table = [], language.growth(nodes)
+    for name, of_network in table.groupby("network", sort=False):
+        told = []
+        for place, part in of_network.groupby("place", sort=False):
+            first, last, null_first, null_last = (part[c].mean() for c in ("first", "last", "null_first", "null_last"))
+            seeds = f"in {(part['change'] > 0).sum()} of {len(part)} seed{'s' * (len(part) > 1)}"
+            told.append(
+                f"`{place}` {first:.2f} to {last:.2f} (shuffled labels: {null_first:.2f} to {null_last:.2f}), the"
+                f" excess growing {seeds}"
+            )
+        lines.append(f"- {name}: {'; '.join(told)}.")
+    return "\n".join(lines) or MISSING
+
+
+def domains(clusters: pd.DataFrame, owners: pd.DataFrame) -> str:
+    """Of `clusters_in_domains` and `heads_in_domains`: at how many sites each exceeds chance (p < 0.01), by what."""
+    lines = []
+    if len(clusters):
+        lines.append(
+            "- Pairs of intents in one cluster that are of one domain, by chance"
+            f" {clusters['null_mean'].mean():.0%}: {_each(clusters, '.0%')}."
+        )
+    for what, part in owners.groupby("what", sort=False):
+        chance = round(part["null_mean"].mean(), 2) + 0.0  # no -0.00
+        lines.append(f"- Heads and domains ({what}), index, by chance {chance:.2f}: {_each(part, '.2f')}.")
+    return "\n".join(lines) or MISSING
+
+
+def _each(tested: pd.DataFrame, form: str) -> str:
+    """Of each network the range of what was observed, and where it is beyond chance."""
+    told = []
+    for name, part in tested.groupby("network", sort=False):
+        low, high = part["observed"].min(), part["observed"].max()
+        told.append(f"{name} {low:{form}} to {high:{form}}, beyond it (p < 0.01) at {_of((part['p'] < 0.01), part)}")
+    return "; ".join(told)
+
+
+def _of(found: pd.Series, part: pd.DataFrame) -> str:
+    """ "3 of 12 places in 2 seeds": rows of a table at which something was found."""
+    seeds = part["seed"].nunique()
+    return f"{found.sum()} of {len(part)}{f' in {seeds} seeds' * (seeds > 1)}"
+
+
+def heads(broken: pd.DataFrame, removed: pd.DataFrame) -> str:
+    """Of `polarisation` and `removal`: at how many encoders symmetry breaks, and removal harms what heads recognise."""
+    told, missed = [], []
+    for name, part in broken.groupby("network", sort=False):
+        own = part[part["what"] == "network"].set_index(["seed", "encoder"])
+        z = part.pivot(index=["seed", "encoder"], columns="what", values="z")
+        z = z.reindex(index=own.index, columns=["network", "untrained", "shuffled"])
+        above = (own["p"] < 0.01) & ~(z["network"] <= z["shuffled"]) & ~(z["network"] <= z["untrained"])
+        beyond = f"{own['beyond'].min():.2f} to {own['beyond'].max():.2f} beyond random heads"
+        told.append(f"{name} at {_of(above, own.reset_index())} ({beyond})")
+    for name, part in removed.groupby("network", sort=False):
+        rho = f"{part['rho'].min():.2f} to {part['rho'].max():.2f}"
+        missed.append(f"{name} at {_of(part['low'] > 0, part)} (rank correlation {rho})")
+    lines = []
+    if told:
+        lines.append(
+            "- Encoders at which polarisation exceeds that of random heads (p < 0.01), and by more standard deviations"
+            f" than with a probe on shuffled labels and than in the untrained network: {'; '.join(told)}."
+        )
+    if missed:
+        lines.append(
+            "- Encoders at which a label suffers more from losing the head that has its nodes (95 % interval above"
+            f" zero): {'; '.join(missed)}."
+        )
+    return "\n".join(lines) or MISSING
+
+
+def pruning(pruned: pd.DataFrame) -> str:
+    """One line a network and threshold of `language.pruned`, retrained: ANDC beside the unpruned network and others."""
+    lines = []
+    retrained = pruned[pruned["regime"] == "retrained"]
+    for (name, _), part in retrained.groupby(["network", "threshold"], sort=False):
+        points = part["difference"].map("{:+.1%}".format).str.rstrip("%")
+        told = points.where(part["sign"] != 0, "(" + points + ")")
+        others = [
+            f"{pruning_verdict.NAMES[row.other]} {row.accuracy:.1%}, {text}"
+            for row, text in zip(part.itertuples(), told, strict=True)
+        ]
+        first = part.iloc[0]
+        lines.append(f"- {name}, {first['kept']:.0%} kept: ANDC {first['andc']:.1%}; {'; '.join(others)}.")
+    about = (
+        "Share of the feed-forward weights kept, accuracy after the same retraining, and by how many points ANDC is"
+        " better (brackets: within two standard errors).\n\n"
+    )
+    return about + "\n".join(lines) if lines else MISSING

@@ -1,0 +1,68 @@
+"""Does a claim need scale? Each claim's main number beside its control, in networks of several sizes."""
+
+from collections.abc import Iterable, Iterator
+
+import pandas as pd
+
+from lib import snp
+from lib.experiments import filters, pruning_tables, sharpening
+
+PLACES = ("mha", "ff")
+
+
+def side_by_side(runs: Iterable) -> pd.DataFrame:
+    """One row a run, seed and quantity: run (named as its first seed), parameters, seed, quantity, value, control.
+
+    runs: of which those with other seeds are found. What a run has not measured is left out. Quantities, with controls:
+    the rise of the probes' accuracy from first to last encoder (untrained network); labels in a node's clusters and the
+    SNR at the last encoder (shuffled output labels); the growth of the SNR's excess over them (untrained network); what
+    ANDC costs against the unpruned network, both retrained (permuted masks); polarisation at the last encoder (random
+    heads); rank correlation of what a head recognises with what its removal costs (0); growth of the excess for the
+    filters of a CNN (untrained CNN).
+    """
+    rows = []
+    for run in runs:
+        for each in run.seeds("fields"):
+            about = {"run": run.name, "parameters": each.results["parameters"], "seed": each.definition.seed}
+            found = [q for part in (_encoders, _heads, _pruning, _filters) for q in part(each)]
+            rows += [about | {"quantity": name, "value": value, "control": control} for name, value, control in found]
+    return pd.DataFrame(rows)
+
+
+Quantities = Iterator[tuple[str, float, float]]
+
+
+def _encoders(run) -> Quantities:
+    accuracy = sharpening.accuracy_of_seeds([run], PLACES).set_index("place")
+    growth = sharpening.growth_of_seeds([run], PLACES).xs(("readout", snp.THRESHOLD), level=("silencing", "threshold"))
+    clusters = sharpening.clusters_of_seeds([run], "mha").set_index("network")
+    for place, row in accuracy.iterrows():
+        untrained = row["untrained_last"] - row["untrained_first"]
+        yield f"accuracy, rise at {place} (points)", 100 * (row["last"] - row["first"]), 100 * untrained
+    for name, title in (("recognised", "labels in a node's clusters, last mha"), ("snr", "SNR, last mha")):
+        yield title, *clusters.loc[["trained", "labels shuffled"], name]
+    for place, row in growth.iterrows():
+        yield f"SNR, growth of its excess at {place}", row["change"], row["untrained"]
+
+
+def _heads(run) -> Quantities:
+    if run.has("heads"):
+        last = run.table("heads_encoders").iloc[-1]
+        yield "polarisation of heads, last encoder", last["observed"], last["null_mean"]
+        yield "removal of heads, rank correlation", last["damage_rho"], 0.0
+
+
+def _pruning(run) -> Quantities:
+    if run.has("andc"):
+        found = pruning_tables.verdict(pruning_tables.of_seeds([run]), "retrained", snp.THRESHOLD)
+        yield (
+            "ANDC against unpruned, retrained (points)",
+            100 * (found.andc - found.dense),
+            100 * (found.control - found.dense),
+        )
+
+
+def _filters(run) -> Quantities:
+    if run.has("cnn"):
+        found = filters.growth(run.table("cnn"))["change"]
+        yield "CNN: SNR, growth of its excess (pooled)", found["CNN, pooled"], found["untrained, pooled"]

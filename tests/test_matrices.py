@@ -1,0 +1,57 @@
+"""Small pictures of matrices: what is in them is what the measure says."""
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+from lib import snp
+from lib.charts import matrices, pictures
+from lib.study import Measures
+
+
+class Made(Measures):
+    sites = ("1.mha", "2.mha")
+
+    def class_means(self, site, split="test", silencing="readout"):
+        return np.array([[1.0, -1.0], [0.6, -1.0], [0.5, -1.0], [-0.4, -1.0]])
+
+    def weight(self, site):
+        return np.array([[1.0, 1.0], [0.7, 1.0], [0.2, 1.0], [-0.9, 1.0]])
+
+
+def pixels(row: dict) -> np.ndarray:
+    return np.array(Image.open(io.BytesIO(base64.b64decode(row["url"].partition(",")[2]))))
+
+
+def rows(chart) -> list[dict]:
+    return chart.data.to_dict("records")
+
+
+def test_the_median_node_is_drawn_as_it_is_and_with_its_clusters_first():
+    found = [row for row in rows(matrices.median_nodes(Made(), "mha")) if row["encoder"] == 2]
+    assert [row["order"] for row in found] == ["as they are", "clusters first", "labels shuffled"]
+    assert [found[0][name] for name in ("node", "clusters", "labels", "noise")] == [0, 2, 3, 2]  # the other is silent
+    signal, noise = (matrices._rgba(colour) for colour in (matrices.SIGNAL, matrices.NOISE))
+    drawn = pixels(found[0])
+    assert [tuple(cell) for cell in np.argwhere((drawn == signal).all(2))] == [(0, 0), (0, 1), (1, 0), (1, 1), (3, 3)]
+    assert [tuple(cell) for cell in np.argwhere((drawn == noise).all(2))] == [(2, 0), (2, 1)]
+    assert (drawn[..., 3] > 0).sum() == 7
+
+
+def test_the_fields_of_heads_add_up_to_the_probes():
+    found = rows(matrices.head_fields(Made(), 1, 2))
+    assert [row["labels"] for row in found] == [4, 0]  # the second head's node is silent
+    fields = Made().nodes("1.mha").fields()
+    order = np.argsort(-snp.recognised(fields)[0].astype(int), kind="stable")
+    signs = np.where((pixels(found[0])[..., :3] == matrices._rgba(matrices.POSITIVE)[:3]).all(2), 1, -1)
+    np.testing.assert_array_equal(signs, np.sign(fields[0][np.ix_(order, order)]))
+
+
+def test_a_head_dims_what_it_does_not_look_at():
+    image = np.full((4, 4, 3), 200, np.uint8)
+    seen = pictures.dimmed(image, np.array([[0.5, 0.0], [0.0, 0.0]]))
+    assert seen[0, 0, 0] == 200 and seen[3, 3, 0] == round(200 * pictures.DIMMED)
+    page = pictures.attended(image[None], ["<a>"], np.ones((1, 2, 2, 2))).data
+    assert page.count("<img") == 3 and "&lt;a&gt;, as head 2 attends to it" in page and "<a>" not in page

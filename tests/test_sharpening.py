@@ -1,0 +1,29 @@
+"""Accuracy, clusters and SNR beside their controls: the numbers behind the first three claims."""
+
+import numpy as np
+import pandas as pd
+
+from conftest import FewNodes
+from lib import snp
+from lib.experiments import sharpening
+
+
+def test_a_table_has_each_site_with_one_control_everywhere():
+    run = FewNodes()
+    table = sharpening.table(run, thresholds=(0.2, 0.5))
+    assert len(table) == 2 * 2 * 2 and set(table["silencing"]) == {"readout", "input"}
+    for row in table.itertuples():
+        nodes = run.nodes(row.site, "test", row.silencing)
+        found = snp.site_statistics(nodes, row.threshold)
+        assert row.snr == found["snr"] and row.shuffled_snr == snp.relabelled_snr(nodes, row.threshold)
+        clusters = [index for _, index in snp.clusters(nodes, row.threshold)]
+        assert np.isclose(row.recognised, np.mean((np.concatenate(clusters) >= 0).sum(1)))
+
+
+def test_growth_is_of_the_excess_from_first_to_last_encoder_in_any_order_of_rows():
+    table = sharpening.table(FewNodes(), thresholds=(0.2, 0.5))
+    later = table.assign(encoder=2, snr=table["snr"] + 1, shuffled_snr=table["shuffled_snr"] + 0.25)
+    several = pd.concat([table, later])
+    grown = sharpening.growth(several)
+    assert len(grown) == 8 and np.allclose(grown["change"], 0.75)
+    assert np.allclose(sharpening.growth(several.iloc[::-1]).loc[grown.index, "change"], 0.75)
