@@ -94,8 +94,8 @@ def sentences(found: Judgement) -> list[str]:
         others = {d.other: d for d in found.differences if d.threshold == dense.threshold}
         each = ", ".join(f"{NAMES[name]} {others[name]}" for name in found.controls if name in others)
         said.append(
-            f"At threshold {dense.threshold:g}, {dense.kept:.0%} of the weights kept, ANDC {change} against the unpruned"
-            f" network ({dense.accuracy:.1%} to {dense.andc:.1%}), {beyond} two standard errors (of"
+            f"At threshold {dense.threshold:g}, {dense.kept:.0%} of the weights kept, ANDC {change} against the"
+            f" unpruned network ({dense.accuracy:.1%} to {dense.andc:.1%}), {beyond} two standard errors (of"
             f" {100 * dense.error:.1f}). Against its controls, in points: {each}; brackets: within two standard errors."
         )
     return said
