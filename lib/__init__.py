@@ -18,7 +18,7 @@ claims      the paper's claims, each with its measure, its control and the rule 
 
 data        sets: what they share, images, sentences, where they come from, drawn characters, augmentation
 training    of networks and probes: batches, one step, the loop, evaluation, stopping and going on
-experiments what a run finds out, as tables: heads, pruning and smaller networks, filters of a CNN, trials of recipes
+experiments what a run finds out, as tables: heads, pruning, retraining, smaller networks, a CNN's filters, trials
 runs        a definition, its results in a folder, their record, the stages that make them; commands
 charts      what the book draws        explorers    what the reader moves, in a page or live in Jupyter
 system      files, devices, processes, time, errors: nothing of the science

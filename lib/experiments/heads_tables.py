@@ -63,7 +63,7 @@ def controls(runs: Iterable) -> list[Control]:
     removal            a label suffers from losing the head that has its nodes: the 95 % interval of the rank
                        correlation lies above zero
 
-    A control on which nothing can be said (no node recognises a label) does not speak against the claim.
+    A control in which no node recognises any label leaves nothing, and so speaks for the claim.
     """
     rows = [last(run) for run in runs]
     turned = [rotated(run) for run in runs]

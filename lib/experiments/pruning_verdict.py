@@ -89,13 +89,13 @@ def sentences(found: Judgement) -> list[str]:
     """What a judgement says, threshold by threshold: the loss against the unpruned network, and every control."""
     said = []
     for dense in found.against("dense"):
-        loss = f"loses {-100 * dense.mean:.1f} points" if dense.mean < 0 else f"gains {100 * dense.mean:.1f} points"
-        beyond = "more than" if dense.sign < 0 else "no more than"
+        change = f"{'loses' if dense.mean < 0 else 'gains'} {abs(100 * dense.mean):.1f} points"
+        beyond = "more than" if dense.sign else "no more than"
         others = {d.other: d for d in found.differences if d.threshold == dense.threshold}
         each = ", ".join(f"{NAMES[name]} {others[name]}" for name in found.controls if name in others)
         said.append(
-            f"At threshold {dense.threshold:g}, {dense.kept:.0%} of the weights kept, ANDC {loss} against the unpruned"
-            f" network ({dense.accuracy:.1%} to {dense.andc:.1%}), {beyond} two standard errors (of"
+            f"At threshold {dense.threshold:g}, {dense.kept:.0%} of the weights kept, ANDC {change} against the"
+            f" unpruned network ({dense.accuracy:.1%} to {dense.andc:.1%}), {beyond} two standard errors (of"
             f" {100 * dense.error:.1f}). Against its controls, in points: {each}; brackets: within two standard errors."
         )
     return said
