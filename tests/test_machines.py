@@ -361,7 +361,7 @@ def test_a_damaged_record_is_said_and_made_anew(folder, monkeypatch, capsys, con
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and "run.json is damaged" in lines[0] and "make reproduce RUN=tiny" in lines[0]
     monkeypatch.setattr(reproduce, "chapters", lambda: [])
-    monkeypatch.setattr(reproduce, "compute", lambda run, optional: runs.make(run).require("train"))
+    monkeypatch.setattr(reproduce, "compute", lambda run, stages: runs.make(run).require("train"))
     assert reproduce.reproduce("tiny", output=folder.parent) == []
     assert runs.load("tiny", ["train"]) and (folder / "run.json.damaged").read_text(encoding="latin-1") == content
     assert "run.json.damaged, and the run is computed anew" in capsys.readouterr().err
@@ -388,7 +388,7 @@ def chapter(folder, tmp_path_factory, monkeypatch):
 
     monkeypatch.setattr(reproduce, "chapters", lambda: [path])
     monkeypatch.setattr(reproduce.pm, "execute_notebook", execute)
-    monkeypatch.setattr(reproduce, "compute", lambda run, optional: runs.make(run).require("train"))
+    monkeypatch.setattr(reproduce, "compute", lambda run, stages: runs.make(run).require("train"))
     monkeypatch.setenv("MODUS_RUNS", str(folder.parent))
     monkeypatch.setenv("PYTHONPATH", "")
     return path, executed
