@@ -1,6 +1,7 @@
 """What all charts share: a theme, lines, and text that is safe in a specification."""
 
 import os
+import textwrap
 
 import altair as alt
 import numpy as np
@@ -113,8 +114,10 @@ def on_canvas(chart):
 
 def absent(text: str) -> alt.Chart:
     """What stands in place of a chart for which a run has no numbers: a sentence that says what is missing."""
-    chart = alt.Chart(alt.InlineData([{"text": text}]), width=460, height=60).mark_text(fontSize=13, color=TEXT)
-    return described(chart.encode(text="text:N"), text)
+    lines = textwrap.wrap(text, 40)
+    chart = alt.Chart(alt.InlineData([{"lines": lines}]), width=280, height=20 * len(lines))
+    chart = chart.mark_text(fontSize=13, color=TEXT, baseline="bottom")
+    return described(chart.encode(text="lines:N"), text)
 
 
 def pixels(image: np.ndarray, title: str, size: int = 200) -> alt.Chart:

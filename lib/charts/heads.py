@@ -108,7 +108,7 @@ def over_runs(table: pd.DataFrame) -> alt.Chart:
     long["kind"] = long["kind"].map(names)
     colours = alt.Scale(domain=list(names.values()), range=[SIGNAL, NOISE, NEUTRAL, NEGATIVE])
     base = alt.Chart(long, width=360, height={"step": 34}).encode(
-        y=alt.Y("name:N", title=None, sort=list(runs["name"]), axis=alt.Axis(labelLimit=300))
+        y=alt.Y("name:N", title=None, sort=list(runs["name"]), axis=alt.Axis(labelLimit=150))
     )
     points = base.mark_circle(size=90, opacity=1).encode(
         x=alt.X("value:Q", title="polarisation beyond random heads"),

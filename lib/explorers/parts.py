@@ -27,7 +27,7 @@ def write(folder: Path, runs: Iterable) -> dict[str, list[str]]:
                 _write(folder, f"{run.name}/{site}", nodes.numbers(run, site))
         if run.has("fields") and run.has("heads"):
             found["heads"] = heads.content(run)
-        whole = run.readable_sites == run.sites  # else the label sets of training data are not at hand
+        whole = list(run.readable_sites) == list(run.sites)  # else the label sets of training data are not at hand
         if run.has("fields") and run.has("andc") and whole:
             found["pruning"] = pruning.content(run)
             for encoder in found["pruning"]["encoders"]:
