@@ -44,7 +44,7 @@ class TrainingRecipe:
     optimiser: Literal["adamw", "muon"] = added("adamw")  # muon: for the encoders' matrices; AdamW for the rest
     clip: NonNegativeFloat = added(0.0)  # largest norm of the gradient; 0: any
     average: Part = added(0.0)  # decay of the exponential average of the weights that is evaluated and stored; 0: none
-    precision: Literal["auto", "bf16", "fp32"] = added("auto")  # of products; auto: bf16 on a GPU, fp32 on a CPU
+    precision: Literal["auto", "bf16", "fp32"] = added("auto")  # of products: lib.system.device.precision
     token_stages: Stages = added(())
     parts: Literal["all", "readout"] = added("all")  # that learn; the read-out: what is behind the encoders
 
@@ -113,7 +113,7 @@ class TrainingRecipe:
         if self.average:
             said.append(f"weights averaged with a decay of {self.average:g}")
         if self.precision != "auto":
-            said.append(f"products in {self.precision}")
+            said.append("products in bf16, where the processor has units for it" if self.precision == "bf16" else "products in fp32")
         stages = [f"{epochs:g} epochs with the grid of tokens averaged {f} x {f}" for epochs, f in self.token_stages]
         if rest := self.epochs - sum(epochs for epochs, _ in self.token_stages):
             said += ["; ".join([*stages, f"the last {rest:g} epochs with all tokens"])] if stages else []

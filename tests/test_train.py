@@ -15,6 +15,7 @@ from lib.data.augment.plan import Augmentation
 from lib.experiments.trials import hold_out
 from lib.recipes import REFERENCE, TrainingRecipe
 from lib.system import files
+from lib.system.device import precision, products
 from lib.system.errors import OutOfTime
 from lib.training import evaluate, loop, resume, step
 
@@ -175,8 +176,17 @@ def test_a_clipped_gradient_is_not_longer_than_allowed():
     ("asked", "device", "got"),
     [("auto", "cpu", "fp32"), ("auto", "cuda", "bf16"), ("bf16", "cpu", "bf16"), ("fp32", "cuda", "fp32")],
 )
-def test_precision_is_chosen_by_recipe_and_device(asked, device, got):
-    assert step.precision(dataclasses.replace(RECIPE, precision=asked), device) == got
+def test_precision_is_chosen_by_recipe_and_device(monkeypatch, asked, device, got):
+    monkeypatch.setattr("lib.system.device._bfloat16_on_cpu", lambda: True)
+    assert precision(asked, device) == got
+
+
+def test_a_processor_without_units_for_bfloat16_multiplies_in_float32(monkeypatch):
+    monkeypatch.setattr("lib.system.device._bfloat16_on_cpu", lambda: False)
+    assert precision("bf16", "cpu") == "fp32" and precision("bf16", "cuda") == "bf16"
+    assert step.TrainingStep(build(), STAGED).precision == "fp32"
+    with products("bf16", "cpu"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
 def test_top_k_accuracy():

@@ -11,7 +11,7 @@ from lib.recipes import TrainingRecipe
 from lib.sites import Site, at, parse, record
 from lib.system import parallel
 from lib.system.timing import fastest
-from lib.training.step import precision
+from lib.system.device import precision
 
 
 @torch.no_grad()
@@ -72,7 +72,7 @@ def training_speed(network: Encoders, recipe: TrainingRecipe, images: int, secon
     """
     if parallel.rank():
         return {}
-    speed, used = images / seconds, precision(recipe, device)
+    speed, used = images / seconds, precision(recipe.precision, device)
     rate, peak = speed * operations(network, recipe), matrix_peak(device, used) * parallel.size()
     return {
         "precision": used,

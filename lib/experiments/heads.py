@@ -16,7 +16,7 @@ from lib.data import LabelledSet, batches
 from lib.encoders import Encoders
 from lib.recipes import HeadsRecipe, ProbeRecipe
 from lib.sites import Site, at, record
-from lib.system.device import bar
+from lib.system.device import bar, products
 from lib.system.files import Journal
 from lib.training import evaluate, loop
 from lib.training.probes import train_probes
@@ -259,7 +259,7 @@ def damage(network: Encoders, images: LabelledSet, precision: str = "fp32", kept
         def count(key: tuple | None, logits: torch.Tensor, target: torch.Tensor = batch.labels):
             right[str(key)] += torch.bincount(target[logits.argmax(1) == target], minlength=K)
 
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        with products(precision, device):
             with record(network, places, entering.__setitem__):
                 count(None, network(*batch.given))
             for e, h in np.ndindex(depth, H):

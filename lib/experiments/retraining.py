@@ -17,9 +17,9 @@ from lib.experiments import masked
 from lib.experiments.masks import Masks, kept
 from lib.recipes import RetrainingRecipe, ScheduleRecipe, TrainingRecipe
 from lib.system import identity
-from lib.system.device import bar, device_of
+from lib.system.device import bar, device_of, precision
 from lib.system.files import Journal
-from lib.training import evaluate, loop, step
+from lib.training import evaluate, loop
 from lib.training.loop import Trunk
 from lib.training.resume import Deadline
 
@@ -86,7 +86,7 @@ class Further:
     @property
     def precision(self) -> str:
         """In which networks are trained, and tested."""
-        return step.precision(self.schedule.of(self.training, 1, 1.0), device_of(self.network))
+        return precision(self.schedule.of(self.training, 1, 1.0).precision, device_of(self.network))
 
     def _trained(
         self, key: dict, masks: Mapping[str, np.ndarray], rate: float, checkpoint: Path, trunk: Trunk

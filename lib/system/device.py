@@ -36,6 +36,28 @@ def constant(values: Sequence[float], device: str | torch.device) -> Tensor:
     return torch.stack([torch.full((), float(v), device=device) for v in values])
 
 
+def precision(asked: str, device: str | torch.device) -> str:
+    """In which precision a device multiplies matrices, "bf16" or "fp32", asked for one of them or "auto".
+
+    auto: bfloat16 on a GPU, float32 on a CPU. A CPU without units for bfloat16 takes hundreds of times as long for it:
+    there it is float32 in any case.
+    """
+    if asked == "auto":
+        asked = "bf16" if torch.device(device).type == "cuda" else "fp32"
+    return asked if torch.device(device).type == "cuda" or _bfloat16_on_cpu() else "fp32"
+
+
+def products(asked: str, device: str | torch.device) -> torch.autocast:
+    """A context in which matrices are multiplied in `precision(asked, device)`."""
+    low = precision(asked, device) == "bf16"
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=low)
+
+
+@cache
+def _bfloat16_on_cpu() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 @cache
 def keep_memory():
     """Let glibc reuse large blocks that are freed; nothing where there is no glibc.

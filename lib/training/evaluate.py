@@ -6,18 +6,18 @@ from torch import nn
 
 from lib.data import LabelledSet, batches
 from lib.sites import evaluating
-from lib.system.device import device_of, keep_memory
+from lib.system.device import device_of, keep_memory, products
 
 
 @torch.no_grad()
 def predict(network: nn.Module, things: LabelledSet, batch: int = 250, precision: str = "fp32", **how) -> np.ndarray:
     """Logits of everything in a set, float32 (N, K), in its order; `how` goes to the network's forward pass.
 
-    precision: of the products of matrices, "fp32" or "bf16".
+    precision: of the products of matrices, "fp32", "bf16" or "auto" (`lib.system.device.precision`).
     """
     keep_memory()
     device = device_of(network)
-    with evaluating(network), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+    with evaluating(network), products(precision, device):
         return torch.cat([network(*b.given, **how).cpu() for b in batches(things, device, batch)]).float().numpy()
 
 

@@ -18,7 +18,7 @@ from lib.probes import Probe
 from lib.recipes import ProbeRecipe
 from lib.sites import evaluating, record
 from lib.system import parallel
-from lib.system.device import bar, device_of, keep_memory, seed_for
+from lib.system.device import bar, device_of, keep_memory, products, seed_for
 from lib.system.errors import OutOfTime
 from lib.system.identity import training_identity
 from lib.training import resume
@@ -109,7 +109,7 @@ def train_probes(
                 if number <= done:  # drawn again, for the random numbers that follow
                     continue
                 optimiser.zero_grad()
-                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                with products(recipe.precision, device):
                     network(*batch.given)
                 _share(parameters)
                 optimiser.step()

@@ -8,6 +8,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from lib.data.augment.mixing import Targets
 from lib.recipes import TrainingRecipe
 from lib.system import parallel
+from lib.system.device import precision, products
 
 
 class TrainingStep:
@@ -24,7 +25,7 @@ class TrainingStep:
         gpu = self.device.type == "cuda"
         if gpu:
             network.to(memory_format=torch.channels_last)
-        self.precision = precision(recipe, self.device)
+        self.precision = precision(recipe.precision, self.device)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimisers = optimisers(network, recipe)
         self.averaged = None
@@ -39,7 +40,7 @@ class TrainingStep:
         self, images: Tensor, targets: Targets, lr: float, token_factor: int = 1, mask: Tensor | None = None
     ) -> Tensor:
         """A step at learning rate `lr`; returns (sum of losses, number of correct images), still on the device."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with products(self.precision, self.device):
             if mask is not None:
                 logits = self.forward(images, mask)
             else:
@@ -71,13 +72,6 @@ class TrainingStep:
         if self.averaged:
             self.network.load_state_dict(self.averaged.module.state_dict())
         return self.network.eval()
-
-
-def precision(recipe: TrainingRecipe, device: str | torch.device) -> str:
-    """In which precision matrices are multiplied, "bf16" or "fp32"."""
-    if recipe.precision != "auto":
-        return recipe.precision
-    return "bf16" if torch.device(device).type == "cuda" else "fp32"
 
 
 def optimisers(network: nn.Module, recipe: TrainingRecipe) -> list[torch.optim.Optimizer]:

@@ -184,7 +184,7 @@ def staged(name: str, rounds: int = 2) -> str:
     ways = {f"the usual way, fp32, {config.grid**2} tokens": usual(config, recipe, images, "cpu")}
     for factor in dict.fromkeys([1] + [f for _, f in reversed(recipe.token_stages)]):
         tokens = (config.grid // factor) ** 2
-        ways[f"ours, {recipe.precision}, {tokens} tokens"] = ours(cct.CCT(config), recipe, images, False, factor)
+        ways[f"ours, {precision(recipe.precision, "cpu")}, {tokens} tokens"] = ours(cct.CCT(config), recipe, images, False, factor)
     keep_memory()
     medians = in_turns({name: partial(run, 1) for name, run in ways.items()}, rounds, rest=1)
     speed = {name: batch / seconds for name, seconds in medians.items()}
