@@ -113,7 +113,8 @@ class TrainingRecipe:
         if self.average:
             said.append(f"weights averaged with a decay of {self.average:g}")
         if self.precision != "auto":
-            said.append("products in bf16, where the processor has units for it" if self.precision == "bf16" else "products in fp32")
+            where = ", where the processor has units for it" * (self.precision == "bf16")
+            said.append(f"products in {self.precision}{where}")
         stages = [f"{epochs:g} epochs with the grid of tokens averaged {f} x {f}" for epochs, f in self.token_stages]
         if rest := self.epochs - sum(epochs for epochs, _ in self.token_stages):
             said += ["; ".join([*stages, f"the last {rest:g} epochs with all tokens"])] if stages else []

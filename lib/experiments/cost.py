@@ -10,8 +10,8 @@ from lib.encoders import Encoders
 from lib.recipes import TrainingRecipe
 from lib.sites import Site, at, parse, record
 from lib.system import parallel
-from lib.system.timing import fastest
 from lib.system.device import precision
+from lib.system.timing import fastest
 
 
 @torch.no_grad()

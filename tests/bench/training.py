@@ -23,7 +23,7 @@ from lib.data.augment.mixing import Targets
 from lib.data.images import noise
 from lib.experiments.cost import matrix_peak, operations
 from lib.recipes import REFERENCE, TrainingRecipe
-from lib.system.device import keep_memory
+from lib.system.device import keep_memory, precision
 from lib.system.timing import in_turns
 from lib.system.vision import torchvision
 from lib.training.batches import TrainingBatches
@@ -181,10 +181,11 @@ def staged(name: str, rounds: int = 2) -> str:
     config, recipe = definition.network, definition.training
     batch, recipe = recipe.batch, dataclasses.replace(recipe, augmentation=REFERENCE.augmentation)
     images = noise("random", "train", 2000, config.classes, config.image_size)
+    used = precision(recipe.precision, "cpu")
     ways = {f"the usual way, fp32, {config.grid**2} tokens": usual(config, recipe, images, "cpu")}
     for factor in dict.fromkeys([1] + [f for _, f in reversed(recipe.token_stages)]):
-        tokens = (config.grid // factor) ** 2
-        ways[f"ours, {precision(recipe.precision, "cpu")}, {tokens} tokens"] = ours(cct.CCT(config), recipe, images, False, factor)
+        way = f"ours, {used}, {(config.grid // factor) ** 2} tokens"
+        ways[way] = ours(cct.CCT(config), recipe, images, False, factor)
     keep_memory()
     medians = in_turns({name: partial(run, 1) for name, run in ways.items()}, rounds, rest=1)
     speed = {name: batch / seconds for name, seconds in medians.items()}
