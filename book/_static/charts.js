@@ -88,7 +88,7 @@
   const drawing = (element) => element.querySelector("canvas, svg.marks");
   async function fill(element, spec, options, room) {
     let aim = room, before = 0, result;
-    for (let pass = 0; pass < 3; pass++) {
+    for (let pass = 0; pass < 4; pass++) {
       const fitted = copy(spec, element);
       const height = allot(fitted, aim, { datasets: spec.datasets || {} });
       if (!drawing(element)) element.style.minHeight = `${Math.round(height)}px`; // so that nothing below it moves
