@@ -149,6 +149,15 @@ def test_sentences_of_a_folder(home):
     assert found.superclasses == ["money", "music"]
 
 
+def test_the_digest_of_sentences_is_that_of_their_words(home):
+    write(home / "mine", ["pay my bill", "play a song"])
+    write(home / "mine", ["pay my bill", "play a tune"], split="test")
+    train, again, other = (data.load("mine", split).digest() for split in ("train", "train", "test"))
+    texts = np.array(["pay my bill", "".join(["play ", "a song"])], object)  # the same words at other addresses
+    moved = dataclasses.replace(data.load("mine", "train"), texts=texts)
+    assert train == again == moved.digest() != other
+
+
 @pytest.mark.parametrize(
     ("texts", "labels", "problem"),
     [

@@ -84,7 +84,8 @@ class LabelledSet:
         found = hashlib.blake2b(json.dumps(self.label_names).encode(), digest_size=16)
         for name, array in sorted((name, v) for name, v in vars(self).items() if isinstance(v, np.ndarray)):
             found.update(f"{name} {array.dtype.str} {array.shape}".encode())
-            found.update(np.ascontiguousarray(array))
+            text = array.dtype == object  # whose bytes are addresses, others in each process
+            found.update(json.dumps(array.tolist()).encode() if text else np.ascontiguousarray(array))
         return found.hexdigest()
 
     def require_every_class(self) -> Self:
