@@ -118,5 +118,5 @@ def test_every_regime_gets_a_verdict(run):
         ].iloc[0]
         assert v.andc == row["top1"] and v.best_accuracy >= v.magnitude
         assert f"{v.dense:.1%} to {v.andc:.1%}" in v.sentence()
-    with pytest.raises(ValueError, match=r"no network was pruned at threshold 0.123 in regime 'none'; there are \[0.1"):
+    with pytest.raises(ValueError, match=r"no network was pruned at threshold 0.123 in regime 'none'; there are \[0."):
         pruning_tables.verdict(table, "none", 0.123)
