@@ -19,7 +19,7 @@ from lib.experiments.masked import scores
 from lib.explorers import parts
 from lib.probes import Probe
 from lib.recipes import ProbeRecipe, TrainingRecipe
-from lib.runs import reproduce
+from lib.runs import reproduce, stages
 from lib.runs.results import packed
 from lib.system.errors import MissingData, MissingLanguage, UnpublishedFields, UnpublishedWeights
 from lib.training import evaluate, loop
@@ -389,6 +389,12 @@ def test_chapters_are_executed_on_runs_of_their_kind_alone():
     assert reproduce.chapters_of("glyphs-tiny")
     assert [chapter.stem for chapter in reproduce.chapters_of("clinc150")] == ["09-language"]
     assert not set(reproduce.chapters_of("glyphs-tiny")) & set(reproduce.chapters_of("clinc150"))
+
+
+@pytest.mark.parametrize("name", ["clinc150", "clinc150-untrained", "clinc150-tuned", "banking77-tuned"])
+def test_weights_that_are_not_published_may_be_large(name):
+    definition = runs.defined(name)
+    stages.check(definition, *(definition.network.noise("noise", split, 12_000, 0) for split in ("train", "test")))
 
 
 def test_of_a_frozen_network_the_readout_alone_is_stored(folder):

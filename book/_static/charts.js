@@ -96,6 +96,7 @@
       result = await embed(element, fitted, options);
       const width = drawing(element).getBoundingClientRect().width;
       element.style.minHeight = "";
+      for (const mark of element.querySelectorAll("[role^=graphics]:not([aria-label])")) mark.setAttribute("aria-hidden", "true"); // the drawing has a text
       const menu = element.querySelector("summary");
       if (menu) menu.setAttribute("aria-label", "Save this chart or see its source");
       if (width <= room && (isPicture(spec) || width > room - 12 || width === before)) break;
