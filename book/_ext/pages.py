@@ -1,5 +1,17 @@
-"""Sphinx extension: what the theme leaves to be said better of a page to those who hear it."""
+"""Sphinx extension: what the theme leaves to be done better, for those who hear a page and those who see it load."""
 
+# The text appears with its formulas, so that nothing moves when they are typeset; without them after a while.
+TYPESETTING = """window.typeset = new Promise((done) => {
+  const page = document.documentElement.classList, show = () => { page.remove("typesetting"); done(); };
+  page.add("typesetting");
+  setTimeout(show, 10000);
+  addEventListener("DOMContentLoaded", async () => {
+    const formulas = document.querySelector(".math");
+    while (formulas && !(window.MathJax && MathJax.startup)) await new Promise((later) => setTimeout(later, 20));
+    if (formulas) await MathJax.startup.promise;
+    show();
+  });
+});"""
 LIST = '<div role="list" class="citation-list">'  # whose children are no list items
 
 
@@ -13,4 +25,5 @@ def amend(app, page, template, context, document) -> None:
 
 def setup(app) -> dict:
     app.connect("html-page-context", amend)
+    app.add_js_file(None, body=TYPESETTING, priority=50)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -115,6 +115,10 @@
         [busy, room] = [true, width];
         try {
           if (result) result.finalize();
+          else { // the text comes first, with the room that the drawing will take
+            element.style.minHeight = `${Math.round(allot(copy(spec, element), width, { datasets: spec.datasets || {} }))}px`;
+            await window.typeset; // see pages.py
+          }
           done((result = await fill(element, spec, options, width)));
         } catch (error) {
           failed(error);
