@@ -1,4 +1,4 @@
-"""The built book: every page is there, complete, and works in a browser that reaches nothing but the book."""
+"""The built book: every page is complete, accessible, and works in a browser that reaches nothing but the book."""
 
 import functools
 import http.server
@@ -20,6 +20,21 @@ TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 CHARTS = "div[id^='altair-viz-'], .vega-embed"
 DRAWN = f"""() => [...document.querySelectorAll("{CHARTS}")].every(chart => chart.querySelector('canvas, svg.marks'))"""
+SHIFT = """() => new Promise((done) => {
+    let sum = 0;
+    const add = (list) => { for (const e of list.getEntries()) if (!e.hadRecentInput) sum += e.value; };
+    new PerformanceObserver(add).observe({ type: "layout-shift", buffered: true });
+    setTimeout(() => done(sum), 200);
+})"""
+THEME = "mode => { for (const name of ['theme', 'mode']) document.documentElement.dataset[name] = mode; }"
+VIOLATIONS = """axe.run({ resultTypes: ["violations"] }).then((found) => found.violations
+    .filter((v) => ["serious", "critical"].includes(v.impact))
+    .flatMap((v) => v.nodes.map((n) => [v.id, n.html.slice(0, 200)])))"""
+FOCUS = """() => {
+    const { outerHTML } = document.activeElement, style = getComputedStyle(document.activeElement);
+    const outlined = style.outlineStyle !== "none" && style.outlineWidth !== "0px";
+    return [outlined || style.boxShadow !== "none", outerHTML.slice(0, 200)];
+}"""
 
 
 @pytest.fixture(scope="session")
@@ -176,3 +191,39 @@ def test_the_head_explorer_counts_what_the_library_counts(visit):
     page.reload()
     assert page.locator(".head-explorer [name=label]").input_value() == label
     assert page.locator(".head-explorer [name=encoder]").input_value() == "1"
+
+
+# ---- for those who hear it, use a keyboard or a small phone
+
+
+@pytest.fixture(scope="session")
+def axe():
+    package = pytest.importorskip("axe_playwright_python")
+    return (Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_accessible_in_both_modes_and_stays_where_it_is(visit, axe, name):
+    page = visit(name)
+    assert page.evaluate(SHIFT) < 0.1
+    page.evaluate(axe)
+    for mode in ("light", "dark"):
+        page.evaluate(THEME, mode)
+        page.wait_for_timeout(300)  # colours fade from one to the other
+        assert page.evaluate(VIOLATIONS) == [], mode
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_is_wider_than_a_small_phone(visit, name):
+    page = visit(name, width=320)
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 320
+    assert page.evaluate(SHIFT) < 0.1
+
+
+@pytest.mark.parametrize("name", ["book/intro", "book/03-nodes"])
+def test_what_has_the_focus_shows_it(visit, name):
+    page = visit(name)
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        shown, element = page.evaluate(FOCUS)
+        assert shown or element.startswith("<body"), element
