@@ -1,4 +1,8 @@
-"""Sphinx extension: what the theme leaves to be done better, for those who hear a page and those who see it load."""
+"""Sphinx extension: a drawing at the head of chapters; and what the theme leaves to be done better for those who hear a
+page and those who see it load.
+"""
+
+from lib.charts.network import drawing
 
 # The text appears with its formulas, so that nothing moves when they are typeset; without them after a while.
 TYPESETTING = """window.typeset = new Promise((done) => {
@@ -12,6 +16,15 @@ TYPESETTING = """window.typeset = new Promise((done) => {
     show();
   });
 });"""
+LIT = {  # at the head of a chapter, small: what of network and procedure it is about
+    "01-network": ("image", "stem", "tokens", "encoders", "pooling", "classifier"),
+    "02-probes": ("freeze", "probe"),
+    "03-nodes": ("silence", "matrix", "clip", "clusters"),
+    "04-sharpening": ("encoders", "clusters"),
+    "05-pruning": ("encoders", "clusters"),
+    "06-heads": ("encoders", "clusters"),
+    "07-cnn": ("stem", "silence", "matrix", "clip", "clusters"),
+}
 LIST = '<div role="list" class="citation-list">'  # whose children are no list items
 
 
@@ -20,7 +33,10 @@ def amend(app, page, template, context, document) -> None:
     if context.get("title") == app.config.html_title:
         context["docstitle"] = ""
     if body := context.get("body"):
-        context["body"] = body.replace(LIST, LIST.replace('role="list" ', ""))
+        body = body.replace(LIST, LIST.replace('role="list" ', ""))
+        if lit := LIT.get(page.split("/")[-1]):
+            body = body.replace("</h1>", f"</h1>{drawing(*lit).html}", 1)
+        context["body"] = body
 
 
 def setup(app) -> dict:
