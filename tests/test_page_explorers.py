@@ -207,6 +207,34 @@ def test_the_page_finds_the_clusters_that_the_library_finds(book, visit):
         assert sorted(json.loads(root.get_attribute("data-nodes"))) == expected.tolist()
 
 
+def test_the_matrix_falls_into_the_clusters_that_the_library_finds(book, visit):
+    run = book.runs["stored"]
+    html = explorers.matrix_page(run, "1.ff").data
+    found = content_of(html)
+    nodes = snp.Nodes(*(packing.unpacked(part) for part in found["numbers"]))
+    noise = snp.node_statistics(*next(iter(snp.clusters(run.nodes("1.ff")))))["noise"]
+    assert noise[found["node"]] == np.sort(noise)[len(noise) // 2]
+    page = visit(book(html))
+    root = page.locator(".matrix-explorer")
+    said = set()
+    for threshold in (0.3, 0.0, 0.55):
+        root.locator("[name=threshold]").fill(str(threshold))
+        clipped = snp.clip(snp.normalise(nodes.fields()[0]), threshold)
+        clusters = snp.find_clusters(clipped)
+        assert json.loads(root.get_attribute("data-clusters")) == clusters
+        said.add(root.locator("[name=statistics]").inner_text())
+        largest = sorted(clusters, key=lambda c: (-len(c), c[0]))
+        names = [", ".join(f"label {i}" for i in cluster) for cluster in largest]
+        for key, k in (("ArrowRight", 1), ("ArrowLeft", 0), ("ArrowUp", -1), ("ArrowDown", 0)):
+            root.locator("canvas").press(key)
+            assert root.locator("[name=block]").inner_text() == names[k % len(names)]
+    assert len(said) == 3
+    page.locator("canvas").click(position={"x": 2, "y": 2})
+    assert root.locator("[name=block]").inner_text() == names[0]
+    with pytest.raises(ValueError, match="site"):
+        explorers.matrix_page(run, "7.ff")
+
+
 def test_the_page_counts_heads_as_the_library_does(book, visit):
     page = visit(book(explorers.head_page(book.runs["stored"]).data))
     root = page.locator(".head-explorer")

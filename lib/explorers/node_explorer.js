@@ -48,31 +48,9 @@ function modusNodeExplorer(root, given) {
     return { run, at: { name: site, m: modusPart.integers(m.q), w: modusPart.integers(w.q), unit: m.unit.map((u, n) => u * w.unit[n]), nodes: m.unit.length } };
   }
 
-  // Of one node, in units of its own: m and w are integers, so the products are exact.
   function measured(n, t) {
-    const K = data.labels.length, m = at.m.subarray(n * K, n * K + K), w = at.w.subarray(n * K, n * K + K);
-    const [low, high, least, most] = [Math.min(...m), Math.max(...m), Math.min(...w), Math.max(...w)];
-    const largest = Math.max(low * least, low * most, high * least, high * most), silent = largest <= 0;
-    const one = (product) => !silent && product / largest > t, sorted = Int16Array.from(m).sort();
-    let ones = 0;
-    for (let j = 0; j < K; j++) { // the ones of a column are the labels with the largest m, where w is negative the smallest
-      let from = 0, to = K;
-      while (from < to) {
-        const middle = (from + to) >> 1;
-        if (one((w[j] > 0 ? sorted[K - 1 - middle] : sorted[middle]) * w[j])) from = middle + 1; else to = middle;
-      }
-      ones += from;
-    }
-    const clusters = []; // labels are one if their m and w have one sign and the smallest m times the smallest w is a one
-    for (let i = 0; i < K; i++) {
-      if (!one(m[i] * w[i])) continue;
-      const fits = clusters.find((c) => c.sign === Math.sign(m[i]) && one(Math.min(c.m, Math.abs(m[i])) * Math.min(c.w, Math.abs(w[i]))));
-      const c = fits || { sign: Math.sign(m[i]), m: Infinity, w: Infinity, labels: [] };
-      if (!fits) clusters.push(c);
-      c.m = Math.min(c.m, Math.abs(m[i])); c.w = Math.min(c.w, Math.abs(w[i])); c.labels.push(i);
-    }
-    const found = clusters.map((c) => c.labels), inside = found.reduce((sum, c) => sum + c.length ** 2, 0);
-    return { m, w, largest, silent, one, ones, found, noise: ones - inside, labels: found.flat().length };
+    const K = data.labels.length;
+    return modusMeasure(at.m.subarray(n * K, n * K + K), at.w.subarray(n * K, n * K + K), t);
   }
   function count(t) { // of every node of the site
     const key = `${data.run} ${at.name} ${t}`;

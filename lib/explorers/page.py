@@ -5,7 +5,7 @@ from pathlib import Path
 
 from IPython.display import HTML
 
-SHARED = ("address.js", "parts.js", "cells.js")
+SHARED = ("address.js", "parts.js", "cells.js", "measure.js")
 
 
 def script(kind: str, run_name: str, function: str, content: dict) -> HTML:
