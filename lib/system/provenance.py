@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from lib.system import parallel
+from lib.system.device import precision
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "safetensors")
@@ -20,11 +21,14 @@ WHERE_USED = ("transformers", "tokenizers")  # by networks of language alone
 def provenance(device: str) -> dict:
     """Date, source commit, device (of each process, where there are several) and versions of what computes.
 
-    Packages that only some runs need are listed where this process has imported them.
+    Packages that only some runs need are listed where this process has imported them. A processor "without bfloat16"
+    multiplied in float32, whatever a recipe asked for (`lib.system.device.precision`).
 
     What cannot be found out is "unknown".
     """
     name = torch.cuda.get_device_name() if device == "cuda" else f"{_cpu()}, {torch.get_num_threads()} threads"
+    if precision("bf16", device) != "bf16":
+        name += ", without bfloat16"
     if parallel.size() > 1:
         name = f"{parallel.size()} processes, each on {name}"
     packages = [*PACKAGES, *(p for p in WHERE_USED if sys.modules.get(p))]
