@@ -65,7 +65,7 @@ def drawing(*lit: str) -> Drawing:
 
 def _part(name: str, lit: bool) -> str:
     kind = "part" + " wide" * (name == "encoders") + " lit" * lit
-    key = "".join(f'<i style="background:{colour}"></i>{place} ' for place, colour in PLACES.items())
+    key = "".join(f'<span><i style="background:{colour}"></i>{place}</span> ' for place, colour in PLACES.items())
     words = WORDS[name] + (f'<span class="key">{key}</span>' if name == "encoders" else "")
     return f'<div class="{kind}">{PICTURES[name]()}<b>{name}</b><span>{words}</span></div>'
 
