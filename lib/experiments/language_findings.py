@@ -36,11 +36,11 @@ def in_short(nodes: pd.DataFrame, clusters: pd.DataFrame, broken: pd.DataFrame) 
         f" {ends['rests_on_control'].mean():.1f} on average."
     )
     if len(part := clusters[clusters["network"] == name]):
-        last = part[part["encoder"] == part["encoder"].max()].groupby("place", sort=False)
-        shares = ", ".join(f"`{p}` {share:.0%}" for p, share in last["observed"].mean().items())
+        control = clusters[clusters["network"] == "random weights"]
+        untrained = f"at random weights in {_shares(control)}" if len(control) else "random weights were not measured"
         lines.append(
-            f"**Clusters mean something**: at the last encoder two intents in one cluster of a node are of one domain"
-            f" in {shares} of the cases; by chance in {part['null_mean'].mean():.0%}."
+            f"**Clusters and domains**: at the last encoder two intents in one cluster of a node are of one domain"
+            f" in {_shares(part)} of the cases; by chance in {part['null_mean'].mean():.0%}, {untrained}."
         )
     if len(part := broken[broken["network"] == name]):
         last = part[part["encoder"] == part["encoder"].max()].groupby("what")
@@ -67,8 +67,14 @@ def measured(networks: language.Networks, defined: language.Networks) -> str:
     return f"Made of these runs: {'; '.join(told)}."
 
 
+def _shares(clusters: pd.DataFrame) -> str:
+    """ "`mha` 14%, ..." at the last encoder, of the table `clusters_in_domains`."""
+    last = clusters[clusters["encoder"] == clusters["encoder"].max()].groupby("place", sort=False)
+    return ", ".join(f"`{place}` {share:.0%}" for place, share in last["observed"].mean().items())
+
+
 def _known(values: pd.Series, name: str) -> str:
-    return f"{values[name]:.0%}" if name in values else "without any label that a node recognises"
+    return f"{round(values[name], 2) + 0.0:.0%}" if name in values else "without any label that a node recognises"
 
 
 def _ends(nodes: pd.DataFrame, name: str) -> pd.DataFrame:
