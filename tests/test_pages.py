@@ -19,7 +19,7 @@ HTML = ROOT / "_build" / "html"
 TOC = yaml.safe_load((ROOT / "_toc.yml").read_text())
 PAGES = [TOC["root"], *(chapter["file"] for part in TOC["parts"] for chapter in part["chapters"])]
 CHARTS = "div[id^='altair-viz-'], .vega-embed"
-DRAWN = f"""() => [...document.querySelectorAll("{CHARTS}")].every(chart => chart.querySelector('canvas, svg.marks'))"""
+DRAWN = f"""() => [...document.querySelectorAll("{CHARTS}")].every(chart => chart.dataset.drawn)"""
 SHIFT = """() => new Promise((done) => {
     let sum = 0;
     const add = (list) => { for (const e of list.getEntries()) if (!e.hadRecentInput) sum += e.value; };

@@ -120,6 +120,7 @@
             await window.typeset; // see pages.py
           }
           done((result = await fill(element, spec, options, width)));
+          element.dataset.drawn = "yes";
         } catch (error) {
           failed(error);
         }
