@@ -8,7 +8,7 @@ from lib.charts.network import drawing
 TYPESETTING = """window.typeset = new Promise((done) => {
   const page = document.documentElement.classList, show = () => { page.remove("typesetting"); done(); };
   page.add("typesetting");
-  setTimeout(show, 10000);
+  setTimeout(show, 15000);
   addEventListener("DOMContentLoaded", async () => {
     const formulas = document.querySelector(".math");
     while (formulas && !(window.MathJax && MathJax.startup)) await new Promise((later) => setTimeout(later, 20));
