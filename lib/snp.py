@@ -251,6 +251,14 @@ def node_statistics(clipped: np.ndarray, index: np.ndarray) -> dict[str, np.ndar
     return _of_nodes(column_noise(clipped, index), index)
 
 
+def median_node(nodes: Fields, threshold: float = THRESHOLD) -> int:
+    """The node with the median noise among those that have clusters; among all where none has."""
+    found = [node_statistics(*part) for part in clusters(nodes, threshold)]
+    count, noise = (np.concatenate([part[name] for part in found]) for name in ("clusters_per_node", "noise"))
+    some = np.flatnonzero(count) if count.any() else np.arange(len(noise))
+    return int(some[np.argsort(noise[some], kind="stable")[len(some) // 2]])
+
+
 def _of_nodes(noise: np.ndarray, index: np.ndarray) -> dict[str, np.ndarray]:
     inside = index >= 0
     return {

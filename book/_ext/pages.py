@@ -29,7 +29,7 @@ LIST = '<div role="list" class="citation-list">'  # whose children are no list i
 
 
 def amend(app, page, template, context, document) -> None:
-    """The front page's title is the book's, said once; a list of references is not announced as a list."""
+    """A chapter gets its drawing; the front page's title is the book's, said once; references are no list of items."""
     if context.get("title") == app.config.html_title:
         context["docstitle"] = ""
     if body := context.get("body"):

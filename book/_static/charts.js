@@ -86,22 +86,23 @@
   const copy = (spec, element) => JSON.parse(isPicture(spec)
     ? JSON.stringify(spec).replaceAll('"currentColor"', JSON.stringify(getComputedStyle(element).color)) : JSON.stringify(spec));
   const drawing = (element) => element.querySelector("canvas, svg.marks");
+  function fit(spec, element, room) {
+    const fitted = copy(spec, element);
+    return { fitted, height: allot(fitted, room, { datasets: spec.datasets || {} }) };
+  }
   async function fill(element, spec, options, room) {
     let aim = room, before = 0, result;
-    for (let pass = 0; pass < 4; pass++) {
-      const fitted = copy(spec, element);
-      const height = allot(fitted, aim, { datasets: spec.datasets || {} });
-      if (!drawing(element)) element.style.minHeight = `${Math.round(height)}px`; // so that nothing below it moves
+    for (let pass = 0; pass < 3 || (before > room && pass < 12); pass++) { // what a title adds shrinks by half of what the plot does
       if (result) result.finalize();
-      result = await embed(element, fitted, options);
+      result = await embed(element, fit(spec, element, aim).fitted, options);
       const width = drawing(element).getBoundingClientRect().width;
       element.style.minHeight = "";
-      for (const mark of element.querySelectorAll("[role^=graphics]:not([aria-label])")) mark.setAttribute("aria-hidden", "true"); // the drawing has a text
       const menu = element.querySelector("summary");
       if (menu) menu.setAttribute("aria-label", "Save this chart or see its source");
       if (width <= room && (isPicture(spec) || width > room - 12 || width === before)) break;
       [aim, before] = [aim + room - width - 1, width];
     }
+    for (const mark of element.querySelectorAll("[role^=graphics]:not([aria-label])")) mark.setAttribute("aria-hidden", "true"); // the drawing has a text
     return result;
   }
 
@@ -116,7 +117,7 @@
         try {
           if (result) result.finalize();
           else { // the text comes first, with the room that the drawing will take
-            element.style.minHeight = `${Math.round(allot(copy(spec, element), width, { datasets: spec.datasets || {} }))}px`;
+            element.style.minHeight = `${Math.round(fit(spec, element, width).height)}px`;
             await window.typeset; // see pages.py
           }
           done((result = await fill(element, spec, options, width)));

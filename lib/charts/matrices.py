@@ -41,14 +41,9 @@ def median_nodes(measures: Measures, place: str, threshold: float = snp.THRESHOL
 
 
 def _median(nodes: snp.Nodes, threshold: float) -> tuple[int, np.ndarray, np.ndarray]:
-    parts = list(snp.clusters(nodes, threshold))
-    ones, index = (np.concatenate(each) for each in zip(*parts, strict=True))
-    found = snp.node_statistics(ones, index)
-    some = np.flatnonzero(found["clusters_per_node"])
-    if not len(some):
-        some = np.arange(len(nodes))
-    chosen = int(some[np.argsort(found["noise"][some], kind="stable")[len(some) // 2]])
-    return chosen, snp.clip(snp.normalise(nodes[[chosen]].fields()[0]), threshold), index[chosen]
+    chosen = snp.median_node(nodes, threshold)
+    clipped = snp.clip(snp.normalise(nodes[[chosen]].fields()[0]), threshold)
+    return chosen, clipped, snp.cluster_index(clipped[None])[0]
 
 
 def _counts(clipped: np.ndarray, index: np.ndarray) -> dict[str, int]:

@@ -97,10 +97,10 @@ def one_node(run) -> str:
     """The clusters of the node with the median noise among those of the last encoder's heads, with their domains."""
     site, labels = f"{run.definition.network.depth}.mha", run.label_names
     nodes = run.nodes(site)
-    ones, index = (np.concatenate(parts) for parts in zip(*snp.clusters(nodes), strict=True))
-    node = int(np.argsort(snp.node_statistics(ones, index)["noise"])[len(nodes) // 2])
+    node = snp.median_node(nodes)
+    ((_, (index,)),) = snp.clusters(nodes[[node]])
     named = [f"{name} ({domain})" for name, domain in zip(labels, run.superclasses or labels, strict=True)]
-    found = [np.flatnonzero(index[node] == c) for c in range(index[node].max() + 1)]
+    found = [np.flatnonzero(index == c) for c in range(index.max() + 1)]
     lines = [f"- {', '.join(named[i] if run.superclasses else labels[i] for i in cluster)}" for cluster in found]
     about = f"Clusters of node {node} of `{site}` in run `{run.name}`, the one with the median noise:"
     return "\n".join([about, "", *(lines or ["- none"])])

@@ -1,6 +1,5 @@
 """One node's matrix for a front page: it falls into its clusters as the reader moves the threshold."""
 
-import numpy as np
 from IPython.display import HTML
 
 from lib import charts, snp
@@ -10,15 +9,14 @@ from lib.system.errors import unknown
 
 
 def matrix_page(measured, site: str) -> HTML:
-    """The node with the median noise of a site, at a threshold of the reader's choice; works without a kernel.
+    """A site's `lib.snp.median_node`, at a threshold of the reader's choice; works without a kernel.
 
     measured: as for `lib.explorers.node_page`. ValueError for a site that is not there.
     """
     if site not in measured.readable_sites:
         raise unknown("site", site, measured.readable_sites)
     nodes = measured.nodes(site)
-    noise = np.concatenate([snp.node_statistics(*part)["noise"] for part in snp.clusters(nodes)])
-    node = int(np.argsort(noise, kind="stable")[len(noise) // 2])
+    node = snp.median_node(nodes)
     content = {
         "run": measured.name,
         "labels": charts.base.named(measured.label_names),

@@ -1,7 +1,7 @@
 // One node's clipped matrix, its clusters on the diagonal, at a threshold of the reader's choice.
 function modusMatrixExplorer(root, given) {
   "use strict";
-  const SIGNAL = [0, 114, 178, 1], NOISE = [213, 94, 0, 1], { labels } = given, K = labels.length;
+  const { labels } = given, K = labels.length;
   const [m, w] = given.numbers.map((part) => modusPart.integers(part.q));
   root.innerHTML = `
     <div class="controls">
@@ -9,20 +9,17 @@ function modusMatrixExplorer(root, given) {
     </div>
     <div class="panels">
       <figure><div class="picture"><canvas name="matrix" role="img" tabindex="0"></canvas><div class="at"></div></div>
-        <figcaption><span class="key" style="background:${modusView.css(SIGNAL)}"></span>cluster <span class="key" style="background:${modusView.css(NOISE)}"></span>noise</figcaption></figure>
+        <figcaption><span class="key" style="background:${modusView.css(modusMeasure.CLUSTER)}"></span>cluster <span class="key" style="background:${modusView.css(modusMeasure.NOISE)}"></span>noise</figcaption></figure>
       <div><output name="statistics"></output><p class="title" name="heading"></p><output name="block"></output></div>
     </div>`;
   const part = (name) => root.querySelector(`[name=${name}]`), canvas = part("matrix"), mark = canvas.nextElementSibling;
-  let found, order, blocks, chosen = 0;
+  let order, blocks, chosen = 0;
 
   function draw(threshold) {
-    found = modusMeasure(m, w, threshold);
-    blocks = [...found.found].sort((a, b) => b.length - a.length || a[0] - b[0]);
-    const member = Array(K).fill(-1);
-    blocks.forEach((block, k) => block.forEach((i) => (member[i] = k)));
-    order = blocks.flat().concat([...Array(K).keys()].filter((i) => member[i] < 0));
-    const kind = (i, j) => (found.one(m[i] * w[j]) ? (member[i] >= 0 && member[i] === member[j] ? SIGNAL : NOISE) : null);
-    modusView.paint(canvas, K, K, (y, x) => kind(order[y], order[x]));
+    const found = modusMeasure(m, w, threshold);
+    const arranged = modusMeasure.arranged(found);
+    ({ blocks, order } = arranged);
+    modusView.paint(canvas, K, K, (y, x) => arranged.kind(order[y], order[x]));
     root.querySelector(".threshold").textContent = threshold.toFixed(2);
     const size = blocks.length ? (found.labels / blocks.length).toFixed(1) : "none";
     const told = `${blocks.length} clusters, mean size ${size}; ${found.noise} of ${found.ones} ones are noise.`;

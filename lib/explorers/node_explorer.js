@@ -1,7 +1,7 @@
 // Every node of every site of a run: its matrix, formed here from class means and weights, and its clusters.
 function modusNodeExplorer(root, given) {
   "use strict";
-  const SIGNAL = [0, 114, 178, 1], NOISE = [213, 94, 0, 1], POSITIVE = [2, 117, 82], NEGATIVE = [199, 121, 186];
+  const { CLUSTER: SIGNAL, NOISE } = modusMeasure, POSITIVE = [2, 117, 82], NEGATIVE = [199, 121, 186];
   const beside = given.published && modusPart.beside(), range = (n) => [...Array(n).keys()];
   for (const [site, numbers] of Object.entries(given.parts)) modusPart.given(`${given.run}/${site}`, numbers);
 
@@ -88,26 +88,23 @@ function modusNodeExplorer(root, given) {
   const nearest = (x, y) => census.at.reduce((best, [a, b], n) => { const d = (a - x) ** 2 + (b - y) ** 2; return d < best[0] ? [d, n] : best; }, [Infinity, 0])[1];
 
   function draw() {
-    const K = data.labels.length, n = choice.node, t = choice.threshold, found = measured(n, t), { m, w, largest, silent, one } = found;
-    const member = Array(K).fill(-1), scale = Math.max(...[Math.min(...m), Math.max(...m)].flatMap((a) => [Math.min(...w), Math.max(...w)].map((b) => Math.abs(a * b)))) || 1;
-    found.found.forEach((c, k) => c.forEach((i) => (member[i] = k)));
-    const first = [...found.found].sort((a, b) => b.length - a.length || a[0] - b[0]).flat();
-    const natural = range(K), sorted = first.concat(natural.filter((i) => member[i] < 0));
-    const kind = (i, j) => (one(m[i] * w[j]) ? (member[i] >= 0 && member[i] === member[j] ? SIGNAL : NOISE) : null);
+    const K = data.labels.length, n = choice.node, t = choice.threshold, found = measured(n, t), { m, w, largest, silent } = found;
+    const scale = Math.max(...[Math.min(...m), Math.max(...m)].flatMap((a) => [Math.min(...w), Math.max(...w)].map((b) => Math.abs(a * b)))) || 1;
+    const { order: sorted, kind } = modusMeasure.arranged(found), natural = range(K);
     const shade = (v) => [...(v < 0 ? NEGATIVE : POSITIVE), Math.min(1, Math.abs(v))];
     const left = { field: (i, j) => shade((m[i] * w[j]) / scale), normalised: (i, j) => shade(silent ? 0 : (m[i] * w[j]) / largest), clipped: kind }[choice.view];
     shown = { orders: [natural, sorted], colours: [left, kind], kind, field: (i, j) => m[i] * w[j] * at.unit[n], normalised: (i, j) => (silent ? 0 : (m[i] * w[j]) / largest) };
-    cell = cell || { row: first[0] || 0, column: first[0] || 0, sorted: false };
+    cell = cell || { row: sorted[0], column: sorted[0], sorted: false };
     modusView.paint(part("left"), K, K, (y, x) => left(y, x));
     modusView.paint(part("right"), K, K, (y, x) => kind(sorted[y], sorted[x]));
-    const size = found.found.length ? (first.length / found.found.length).toFixed(1) : "none";
+    const size = found.found.length ? (found.labels / found.found.length).toFixed(1) : "none";
     part("statistics").textContent = silent ? `Node ${n} of ${at.name} is silent: its field is nowhere positive.`
       : `Node ${n} of ${at.name}: ${found.found.length} clusters, mean size ${size}, noise ${found.noise} of ${found.ones} ones, largest field ${(largest * at.unit[n]).toPrecision(3)}.`;
     const several = found.found.filter((c) => c.length > 1), alone = found.found.filter((c) => c.length === 1).flat(), named = (c) => c.map((i) => data.labels[i]).join(", ");
     const lines = several.map(named).concat(alone.length ? [`alone on the diagonal: ${named(alone)}`] : found.found.length ? [] : ["none"]);
     part("clusters").replaceChildren(...lines.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
     part("left").setAttribute("aria-label", `${choice.view} of node ${n} at ${at.name}, ${K} true labels by ${K} outputs; ${found.ones} ones at threshold ${t.toFixed(2)}`);
-    part("right").setAttribute("aria-label", `${found.found.length} clusters of node ${n} at ${at.name}, of ${first.length} labels, moved to the diagonal; ${found.noise} ones of noise outside them`);
+    part("right").setAttribute("aria-label", `${found.found.length} clusters of node ${n} at ${at.name}, of ${found.labels} labels, moved to the diagonal; ${found.noise} ones of noise outside them`);
     root.dataset.clusters = JSON.stringify(found.found);
     map();
     enlarge();

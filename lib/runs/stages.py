@@ -98,7 +98,7 @@ def check(definition: Definition, train: LabelledSet, test: LabelledSet):
             raise ValueError(f"[{section}] {error}") from error
     for images in (train, test):
         images.require_every_class()
-    if d.publishes_weights and not d.frozen:
+    if d.network.published:
         with torch.device("meta"):
             files.in_parts(d.network.build().state_dict())
 
