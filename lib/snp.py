@@ -212,6 +212,7 @@ def site_statistics(
                        belong to a cluster of the node; `external_noise`: the rest
     snr                mean over labels of signal_j / mean of noise_j, where signal_j is the number of nodes with j in a
                        cluster and noise_j the ones of column j outside blocks, summed over nodes, over K - 1
+    snr_error          its standard error over nodes, taken as independent: linearised error of a ratio of two sums
 
     The means are over nodes with at least one cluster; the same with the other nodes as zeros end in `_all`. Undefined
     means are NaN, an SNR without noise is infinite.
@@ -225,10 +226,11 @@ def statistics(clipped: np.ndarray, index: np.ndarray) -> dict[str, float]:
 
 
 def _statistics(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
-    found, silent, signal, noise = [], 0, 0, 0
+    found, labels, silent, signal, noise = [], [], 0, 0, 0
     for clipped, index in parts:
         outside = column_noise(clipped, index)
         found.append(_of_nodes(outside, index))
+        labels.append((index >= 0).sum(1))
         silent += int((~clipped.reshape(len(clipped), -1).any(1)).sum())
         signal, noise = signal + (index >= 0).sum(0), noise + outside.sum(0)
     noise = noise / max(len(noise) - 1, 1)
@@ -240,7 +242,18 @@ def _statistics(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> dict[str, flo
     result |= {"cluster_size": signal.sum() / count.sum() if some.any() else np.nan}
     result |= {f"{name}_all": (values * some).mean() for name, values in per_node.items()}
     result["snr"] = signal.mean() / noise.mean() if noise.any() else (np.inf if signal.any() else np.nan)
+    result["snr_error"] = _ratio_error(np.concatenate(labels), per_node["noise"], result["snr"])
     return {name: value if isinstance(value, int) else float(value) for name, value in result.items()}
+
+
+def _ratio_error(labels: np.ndarray, noise: np.ndarray, snr: float) -> float:
+    """Of the SNR, from labels in clusters and noise of each node, (nodes,) each; NaN for a node alone or no noise."""
+    if len(labels) < 2 or not noise.any():
+        return np.nan
+    if not labels.any():
+        return 0.0
+    spread = labels / labels.sum() - noise / noise.sum()
+    return snr * np.sqrt((spread**2).sum() * len(labels) / (len(labels) - 1))
 
 
 def node_statistics(clipped: np.ndarray, index: np.ndarray) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from lib import claims
 from lib.charts import verdicts
 from lib.claims import HOLDS, NOT, PART, UNMEASURED
 from lib.experiments import sharpening
+from lib.experiments.language import beside_random_weights
 from lib.recipes import PruningRecipe, RetrainingRecipe
 from lib.study import Measures
 
@@ -101,20 +102,26 @@ def test_1_asks_for_growth_at_both_places_beyond_that_of_the_untrained_network(m
     assert (finding.verdict, finding.where) == expected
 
 
+LABELS, RATIO = "labels in clusters (untrained)", "SNR (untrained)"
+
+
 @pytest.mark.parametrize(
     ("pair", "bare", "expected"),
     [
-        (lambda: recognising(1, 1), {}, HOLDS),
-        (lambda: recognising(2, 1), {}, NOT),  # clusters of a tenth of the labels
-        (lambda: indifferent(1), {}, NOT),  # small clusters, but whatever the outputs are called
-        (lambda: recognising(1, 1), {"recognised": 0.9, "snr": 18.0}, HOLDS),
-        (lambda: recognising(1, 1), {"recognised": 1.1}, NOT),
-        (lambda: recognising(1, 1), {"snr": 20.0}, NOT),
+        (lambda: recognising(1, 1), {}, (HOLDS, "")),
+        (lambda: recognising(2, 1), {}, (NOT, "")),  # clusters of a tenth of the labels
+        (lambda: indifferent(1), {}, (NOT, "")),  # small clusters, but whatever the outputs are called
+        (lambda: recognising(1, 1), {"recognised": 0.9, "snr": 18.0}, (HOLDS, "")),
+        (lambda: recognising(1, 1), {"recognised": 1.1}, (PART, f"against it: {LABELS}")),
+        (lambda: recognising(1, 1), {"snr": 20.0}, (PART, f"against it: {RATIO}")),
+        (lambda: recognising(1, 1), {"recognised": 1.1, "snr": 20.0}, (PART, f"against it: {LABELS}, {RATIO}")),
+        (lambda: indifferent(1), {"recognised": 1.1, "snr": 20.0}, (NOT, "")),
     ],
 )
 def test_2_asks_for_small_clusters_beyond_both_controls(pair, bare, expected):
     tables = {"untrained": untrained(**bare)} if bare else {}
-    assert verdict(claims._clusters, Made({"1.mha": pair(), "2.mha": pair()}, **tables)) == expected
+    finding = claims._clusters(Made({"1.mha": pair(), "2.mha": pair()}, **tables))
+    assert (finding.verdict, finding.where) == expected
 
 
 def sites(first, last, **others) -> dict:
@@ -157,6 +164,18 @@ SOFT = recognising(3, 1) + 0.55 * (recognising(3, 9) - recognising(3, 1))  # sha
 def test_3_asks_for_more_than_its_controls_give_in_every_case(pairs, bare, expected):
     finding = claims._sharpening(Made(pairs, **({"untrained": untrained(**bare)} if bare else {})))
     assert (finding.verdict, finding.where) == expected
+
+
+def test_3_asks_for_more_than_nodes_vary():
+    def run(nodes: int) -> Made:
+        """The SNR grows a little on average, over nodes that differ much."""
+        noisy = np.concatenate([recognising(3, 1), recognising(3, 9)] * nodes, axis=2)
+        sharp = np.concatenate([recognising(3, 1), recognising(3, 7)] * nodes, axis=2)
+        return Made(sites(noisy, sharp))
+
+    few, many = (sharpening.growth_of_seeds([run(n)], claims.SHARPENED, (0.3,)) for n in (1, 30))
+    assert np.allclose(few["change"], many["change"]) and (few["change"] > 0).all()
+    assert not few["sharpens"].any() and many["sharpens"].all()
 
 
 def test_3_asks_every_seed():
@@ -204,6 +223,12 @@ def test_4_allows_two_standard_errors(andc, permuted, expected):
     assert "1 epoch on 4,000 images only, longer retraining not being measured (1 seed)" in finding.said
 
 
+def test_4_says_how_large_a_loss_it_leaves_open():
+    said = claims._pruning(Made(andc=shortly(0.3, andc=0.49, permuted=0.49))).said
+    assert "50.0% to 49.0% (70% kept; a loss of 2.4 points is not excluded)" in said  # 1.0 and two errors of 0.7
+    assert "a loss of 0.0 points" in claims._pruning(Made(andc=shortly(0.3, andc=0.6, permuted=0.49))).said
+
+
 def gained(finding) -> dict[str, tuple[float, bool]]:
     """Points that ANDC gains on each control at the first threshold, and whether beyond two standard errors."""
     first = finding.evidence[finding.evidence["threshold"] == finding.evidence["threshold"].iloc[0]]
@@ -249,7 +274,7 @@ def test_4_is_judged_over_seeds_at_the_longest_retraining(losses, permuted, expe
         runs.append(Made(andc=shortly(0.3, andc=0.1, permuted=0.9), retraining=lengths(0.3, last)))
     finding = claims._pruning(Seeds(*runs))
     assert (finding.verdict, gained(finding)) == (expected, against)
-    assert "retrained for 16 epochs (3 seeds)" in finding.said and "(70% kept)" in finding.said
+    assert "retrained for 16 epochs (3 seeds)" in finding.said and "(70% kept; " in finding.said
 
 
 def test_4_names_every_control_that_was_measured():
@@ -352,79 +377,95 @@ def test_a_card_shows_the_evidence_and_what_is_unknown():
 
 
 class OnSentences(Made):
-    """A network of language in one seed: as `Made`, with what became of its weights."""
+    """A network of language in one seed: as `Made`; a fine-tuned one with what its heads do."""
 
     def __init__(self, kind: str, pairs, seed: int = 0, **heads_row):
         super().__init__(pairs, probes=[{"site": f"{e}.{p}", "test_accuracy": 0.5} for e in (1, 2) for p in PLACES])
-        self.definition = SimpleNamespace(network=SimpleNamespace(depth=2), seed=seed)
+        network = SimpleNamespace(**vars(Made.definition.network))
+        self.definition = SimpleNamespace(**vars(Made.definition) | {"network": network, "seed": seed})
         self.tables |= {"fields": None}
-        good = {"p": 0.001, "z": 9.0, "shuffled_z": 2.0, "untrained_z": 3.0, "damage_low": 0.1}
-        rest = dict.fromkeys(("observed", "null_mean", "damage_rho"), 0.5)
         if kind == "fine-tuned":
-            self.tables |= {"heads": None, "heads_encoders": pd.DataFrame([rest | good, rest | good | heads_row])}
+            self.tables |= {"heads": None} | heads_run(heads_row, SHAPED).tables
 
 
 PLACES = claims.SHARPENED
 FLAT, MILD = sites(NOISY, NOISY), sites(NOISY, recognising(3, 3))  # at random weights: no growth, and a little
+READOUT, INPUT = "SNR, fine-tuned, read-out silenced", "SNR, fine-tuned, input silenced"
 
 
-def of_language(tuned, untrained=FLAT, published=FLAT, **heads_row) -> dict[str, str]:
-    """What the row says of each part: networks by the pairs of their sites, the fine-tuned one in some seeds."""
+def networks_of_language(tuned, untrained=FLAT, published=FLAT, **heads_row) -> dict[str, list]:
+    """Networks by the pairs of their sites, the fine-tuned one in some seeds."""
     networks = {
         "as published": [OnSentences("as published", published)] if published else [],
         "fine-tuned": [OnSentences("fine-tuned", pairs, seed, **heads_row) for seed, pairs in enumerate(tuned)],
         "random weights": [OnSentences("random weights", untrained)] if untrained else [],
     }
-    finding = claims.language({name: runs for name, runs in networks.items() if runs})
+    return {name: runs for name, runs in networks.items() if runs}
+
+
+def of_language(*args, **kwargs) -> dict[str, str]:
+    """What the row says of each part."""
+    finding = claims.language(networks_of_language(*args, **kwargs))
     return dict(part.split(": ", 1) for part in finding.where.split("; "))
 
 
 def test_of_language_sharpening_is_judged_in_every_seed_and_beside_random_weights():
     sharp = sites(NOISY, SHARP)
     silenced = sharp | {(f"2.{p}", "input"): 1 - SHARP[:1] for p in PLACES}
-    assert of_language([sharp, sharp]) == {
-        "SNR, fine-tuned": HOLDS, "SNR, as published": NOT, "input silenced": HOLDS, "heads": HOLDS,
-    }  # fmt: skip
-    assert of_language([sharp, FLAT])["SNR, fine-tuned"] == NOT
-    assert of_language([sharp, sites(NOISY, SHARP, ff=(SHARP, NOISY))])["SNR, fine-tuned"] == (
-        f"{PART} at `mha`, `ff_hidden`"
-    )
-    assert of_language([sharp], untrained=sharp)["SNR, fine-tuned"] == NOT
-    assert of_language([sharp], untrained=MILD)["SNR, fine-tuned"] == HOLDS
-    assert of_language([sites(indifferent(2), indifferent(10))])["SNR, fine-tuned"] == NOT  # as with shuffled labels
-    assert of_language([sharp, silenced])["input silenced"] == NOT
-    assert of_language([FLAT], published=sharp)["SNR, as published"] == HOLDS
+    found = of_language([sharp, sharp])
+    assert (found[READOUT], found[INPUT], found["SNR, as published, read-out silenced"]) == (HOLDS, HOLDS, NOT)
+    assert of_language([sharp, FLAT])[READOUT] == NOT
+    assert of_language([sharp, sites(NOISY, SHARP, ff=(SHARP, NOISY))])[READOUT] == f"{PART} at `mha`, `ff_hidden`"
+    assert of_language([sharp], untrained=sharp)[READOUT] == of_language([sharp], untrained=sharp)[INPUT] == NOT
+    assert of_language([sharp], untrained=MILD)[READOUT] == HOLDS
+    assert of_language([sites(indifferent(2), indifferent(10))])[READOUT] == NOT  # as with shuffled labels
+    assert of_language([sharp, silenced])[INPUT] == NOT
+    assert of_language([FLAT], published=sharp)["SNR, as published, input silenced"] == HOLDS
 
 
 @pytest.mark.parametrize(
-    "changed",
-    [{"p": 0.01}, {"shuffled_z": 9.0}, {"untrained_z": 9.0}, {"damage_low": 0.0}, {"z": np.nan, "p": np.nan}],
+    ("changed", "expected"),
+    [
+        ({}, HOLDS),
+        ({"p": 0.01}, f"{NOT} against it: random heads"),
+        ({"shuffled_observed": 0.5}, f"{PART} against it: shuffled labels"),
+        ({"damage_low": 0.0}, f"{PART} against it: removal"),
+    ],
 )
-def test_of_language_the_heads_are_judged_beside_every_control(changed):
-    assert of_language([FLAT])["heads"] == HOLDS
-    assert of_language([FLAT], **changed)["heads"] == NOT
+def test_of_language_the_heads_are_judged_as_everywhere(changed, expected):
+    networks = networks_of_language([FLAT], **changed)
+    tuned = networks["fine-tuned"][0]
+    tuned.pairs = tuned.pairs | {"2.mha": SHAPED}
+    assert claims.language(networks).where.endswith(f"heads: {expected}")
 
 
 def test_of_language_what_lacks_its_networks_is_not_measured():
     sharp = sites(NOISY, SHARP)
     assert claims.language({}).verdict == UNMEASURED
-    assert of_language([], published=sharp) == {
-        "SNR, fine-tuned": UNMEASURED, "SNR, as published": HOLDS, "input silenced": UNMEASURED,
-        "heads": UNMEASURED,
-    }  # fmt: skip
+    found = of_language([], published=sharp)
+    assert found[READOUT] == found[INPUT] == found["heads"] == UNMEASURED
+    assert found["SNR, as published, read-out silenced"] == HOLDS
     alone = of_language([sharp], untrained=None, published=None)
-    assert alone["SNR, fine-tuned"] == alone["SNR, as published"] == UNMEASURED and alone["heads"] == HOLDS
+    assert alone[READOUT] == alone["SNR, as published, input silenced"] == UNMEASURED != alone["heads"]
 
 
 def test_of_language_every_control_is_named_beside_the_number():
-    networks = {
-        name: [OnSentences(name, sites(NOISY, SHARP), seed) for seed in (0, 1)]
-        for name in ("as published", "fine-tuned", "random weights")
-    }
-    finding = claims.language(networks)
-    assert finding.verdict == PART  # of the network as published no more than of that at random weights
+    sharp = sites(NOISY, SHARP)
+    finding = claims.language(networks_of_language([sharp, sharp], untrained=MILD))
+    assert finding.verdict == PART  # of the network as published the SNR does not grow
     text = finding.evidence.to_csv()
-    for control in ("shuffled labels", "random weights", "input silenced", "random heads", "probe on shuffled labels",
-                    "untrained", "removal", "mean of 2 seeds"):  # fmt: skip
+    for control in ("shuffled labels", "random weights: +", "input silenced", "random heads", "untrained network",
+                    "rotated nodes", "any nodes", "removal", "mean of 2 seeds"):  # fmt: skip
         assert control in text
-    assert text.count("random weights: 4.75 to 19.00") == 6
+    speaks = finding.evidence.set_index("measured")["speaks for the claim"]
+    assert speaks["SNR at `ff`, fine-tuned, input silenced"] and not speaks["SNR at `ff`, as published, input silenced"]
+
+
+def test_of_language_random_weights_are_the_untrained_network_of_every_claim():
+    sharp = sites(NOISY, SHARP)
+    (run,) = beside_random_weights(networks_of_language([sharp]))["fine-tuned"]
+    finding = claims._sharpening(run)
+    assert finding.verdict == HOLDS and "in the untrained network by +0.0" in finding.said
+    (run,) = beside_random_weights(networks_of_language([sharp], untrained=sharp))["fine-tuned"]
+    assert claims._sharpening(run).verdict == claims._accuracy(run).verdict == NOT
+    assert claims._clusters(run).evidence["network"].tolist() == ["trained", "labels shuffled", "untrained"]

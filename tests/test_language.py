@@ -109,27 +109,11 @@ def test_nodes_along_the_encoders_are_measured_as_everywhere():
     assert language.along({"deep": [three]}, ends=True)["encoder"].tolist() == [1, 3]
 
 
-def growth(**changes) -> pd.DataFrame:
-    """A table `growth` of networks by name: the changes of `mha` in each seed; other places stay as they are."""
-    return pd.DataFrame(
-        {"network": name.replace("_", " "), "seed": seed, "place": place, "change": change if place == "mha" else 0.0}
-        for name, seeds in changes.items()
-        for seed, change in enumerate(seeds)
-        for place in language.PLACES
-    )
-
-
-def test_sharper_is_what_grows_in_every_seed_and_by_more_than_at_random_weights():
-    def sharper(**changes):
-        return language.sharper(growth(**changes), "tuned")
-
-    assert sharper(tuned=[1, 2], random_weights=[0.5]) == ["mha"]
-    assert sharper(tuned=[1, -1], random_weights=[0.5]) == []
-    assert sharper(tuned=[1, 2], random_weights=[1.0]) == []
-    assert sharper(tuned=[1, 2], random_weights=[0.1, 1.5]) == []
-    assert sharper(tuned=[1], random_weights=[-2]) == ["mha"]
-    assert sharper(tuned=[-1], random_weights=[-2]) == []
-    assert sharper(tuned=[1]) is None and sharper(random_weights=[1]) is None
+def test_sharper_needs_the_network_and_that_at_random_weights():
+    mine, noise = Made("mine", of_domains(0)), Made("noise", of_domains(0), pretrained=False)
+    assert language.sharper({"tuned": [mine], "random weights": [noise]}, "tuned") == []  # they do as much
+    assert language.sharper({"tuned": [mine]}, "tuned") is None
+    assert language.sharper({"random weights": [noise]}, "tuned") is None
 
 
 def test_growth_is_that_of_the_excess_over_shuffled_labels():
@@ -225,11 +209,12 @@ def tables(networks) -> list[pd.DataFrame]:
 
 def test_what_is_said_names_every_control(networks):
     nodes, clusters, owners, broken, removed, _ = tables(networks)
-    short = language_findings.in_short(nodes, clusters, broken)
+    short = language_findings.in_short(networks, nodes, clusters, broken)
     for control in ("shuffled labels", "random weights", "by chance", "random heads", "untrained", "fine-tuned"):
         assert control in short
     assert short.count("\n- ") == 3
-    without = language_findings.in_short(nodes[nodes["network"] == "as published"], clusters, broken)
+    alone = {"as published": networks["as published"]}
+    without = language_findings.in_short(alone, nodes[nodes["network"] == "as published"], clusters, broken)
     assert "as published" in without and "not judged, since the network at random weights" in without
     assert "of 2 seeds" in language_findings.growth(nodes) and "of 1 seed)" not in language_findings.growth(nodes)
     told = language_findings.heads(broken, removed)
@@ -260,7 +245,7 @@ def test_one_node_is_shown_with_the_domains_of_its_clusters():
 def test_what_was_not_measured_is_said_and_drawn_as_such():
     nodes, clusters, owners, broken, removed, pruned = tables({})
     for text in (
-        language_findings.in_short(nodes, clusters, broken), language_findings.growth(nodes),
+        language_findings.in_short({}, nodes, clusters, broken), language_findings.growth(nodes),
         language_findings.domains(clusters, owners), language_findings.heads(broken, removed),
         language_findings.pruning(pruned),
     ):  # fmt: skip

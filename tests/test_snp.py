@@ -48,6 +48,17 @@ def test_fields_of_all_nodes_add_up_to_the_probes_mean_field(pair):
     np.testing.assert_allclose(snp.node_fields(means, weight).sum(0), means @ weight.T, atol=1e-9)
 
 
+def test_the_error_of_the_snr_is_that_of_leaving_one_node_out():
+    nodes = snp.Nodes(*np.random.default_rng(0).normal(size=(2, 9, 400)))
+    found = snp.site_statistics(nodes)
+    without = [snp.site_statistics(nodes[np.delete(np.arange(400), n)])["snr"] for n in range(400)]
+    jackknife = np.sqrt(399 * np.var(without))
+    assert found["snr_error"] == pytest.approx(jackknife, rel=0.01)
+    alike = snp.Nodes(*np.tile(np.random.default_rng(1).normal(size=(2, 9, 1)), 5))
+    assert snp.site_statistics(alike)["snr_error"] == pytest.approx(0, abs=1e-12)
+    assert np.isnan(snp.site_statistics(nodes[[0]])["snr_error"])
+
+
 def test_a_row_is_the_true_label():
     fields = snp.node_fields(np.array([[1.0], [2.0]]), np.array([[3.0], [5.0]]))
     assert fields.tolist() == [[[3, 5], [6, 10]]]

@@ -6,12 +6,13 @@ and encoder, and place where nodes are measured. Nothing here computes a stage: 
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
 
 from lib import heads, snp
-from lib.experiments import pruning_tables, pruning_verdict
+from lib.experiments import pruning_tables, pruning_verdict, sharpening
 from lib.sites import at, parse
 
 PLACES = ("mha", "ff_hidden", "ff")
@@ -84,14 +85,53 @@ def growth(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def sharper(growth: pd.DataFrame, name: str) -> list[str] | None:
-    """Places at which what recognition adds to a network's SNR grows in every seed, and by more than at random weights.
+class Beside:
+    """A run that takes another one, of the same network at random weights, for its untrained network."""
+
+    def __init__(self, run, bare):
+        self._run, self._bare = run, bare
+
+    def __getattr__(self, name: str):
+        return getattr(self._run, name)
+
+    def has(self, stage: str) -> bool:
+        return stage == "untrained" or self._run.has(stage)
+
+    def seeds(self, stage: str) -> list["Beside"]:
+        return [Beside(run, self._bare) for run in self._run.seeds(stage)]
+
+    def table(self, name: str) -> pd.DataFrame:
+        return _as_untrained(self._bare) if name == "untrained" else self._run.table(name)
+
+
+@cache
+def _as_untrained(bare) -> pd.DataFrame:
+    """The table "untrained" at both ends of `PLACES`, from a run at random weights."""
+    ends = [s for place in PLACES for s in (at(bare.sites, place)[0], at(bare.sites, place)[-1])]
+    accuracy = bare.table("probes").groupby("site")["test_accuracy"].first()
+    found = sharpening.table(bare, ends, sharpening.THRESHOLDS)
+    return found.assign(test_accuracy=found["site"].map(accuracy))
+
+
+def beside_random_weights(networks: Networks) -> Networks:
+    """The same networks, each with that at random weights as its untrained one, where there is one."""
+    if not (bare := networks.get("random weights")):
+        return networks
+    return {name: runs if runs is bare else [Beside(run, bare[0]) for run in runs] for name, runs in networks.items()}
+
+
+def sharper(networks: Networks, name: str) -> list[str] | None:
+    """Places at which a network's SNR sharpens in every seed, as `sharpening.growth_of_seeds` judges it.
 
     None where the network, or that at random weights, has not been measured.
     """
-    change = {n: growth[growth["network"] == n].groupby("place")["change"] for n in (name, "random weights")}
-    least, chance = change[name].min(), change["random weights"].max().clip(lower=0)
-    return [p for p in PLACES if least[p] > chance[p]] if len(least) and len(chance) else None
+    if not networks.get(name) or not networks.get("random weights"):
+        return None
+    found = sharpening.growth_of_seeds(
+        beside_random_weights(networks)[name], PLACES, (snp.THRESHOLD,), silencings=("readout",)
+    )
+    sharpens = found.groupby(level="place", sort=False)["sharpens"].all()
+    return [place for place in PLACES if sharpens[place]]
 
 
 def over_seeds(table: pd.DataFrame, value: str, *also: str) -> pd.DataFrame:

@@ -9,8 +9,10 @@ from lib.experiments import language, pruning_verdict
 MISSING = "Not measured yet."
 
 
-def in_short(nodes: pd.DataFrame, clusters: pd.DataFrame, broken: pd.DataFrame) -> str:
-    """The findings in a few lines of Markdown; the tables `along`, `clusters_in_domains` and `polarisation`.
+def in_short(
+    networks: language.Networks, nodes: pd.DataFrame, clusters: pd.DataFrame, broken: pd.DataFrame
+) -> str:
+    """The findings in a few lines of Markdown; of the networks, `along`, `clusters_in_domains` and `polarisation`.
 
     Of the fine-tuned network, where it was measured, else of the network as published.
     """
@@ -19,7 +21,7 @@ def in_short(nodes: pd.DataFrame, clusters: pd.DataFrame, broken: pd.DataFrame) 
         return MISSING
     name, lines = names[0], []
     ends = _ends(nodes, name)
-    growing = language.sharper(language.growth(nodes), name)
+    growing = language.sharper(networks, name)
     where = "not judged, since the network at random weights has not been measured"
     if growing is not None:
         where = f"at {', '.join(f'`{p}`' for p in growing)} only" if growing else "at no place"
@@ -156,9 +158,10 @@ def heads(broken: pd.DataFrame, removed: pd.DataFrame) -> str:
     told, missed = [], []
     for name, part in broken.groupby("network", sort=False):
         own = part[part["what"] == "network"].set_index(["seed", "encoder"])
-        z = part.pivot(index=["seed", "encoder"], columns="what", values="z")
-        z = z.reindex(index=own.index, columns=["network", "untrained", "shuffled"])
-        above = (own["p"] < 0.01) & ~(z["network"] <= z["shuffled"]) & ~(z["network"] <= z["untrained"])
+        excess = part.pivot(index=["seed", "encoder"], columns="what", values="beyond")
+        excess = excess.reindex(index=own.index, columns=["network", "untrained", "shuffled"])
+        more = ~(excess["network"] <= excess["shuffled"]) & ~(excess["network"] <= excess["untrained"])
+        above = (own["p"] < 0.01) & more
         beyond = f"{own['beyond'].min():.2f} to {own['beyond'].max():.2f} beyond random heads"
         told.append(f"{name} at {_of(above, own.reset_index())} ({beyond})")
     for name, part in removed.groupby("network", sort=False):
@@ -167,8 +170,8 @@ def heads(broken: pd.DataFrame, removed: pd.DataFrame) -> str:
     lines = []
     if told:
         lines.append(
-            "- Encoders at which polarisation exceeds that of random heads (p < 0.01), and by more standard deviations"
-            f" than with a probe on shuffled labels and than in the untrained network: {'; '.join(told)}."
+            "- Encoders at which polarisation exceeds that of random heads (p < 0.01), with a larger excess than with a"
+            f" probe on shuffled labels and than in the untrained network: {'; '.join(told)}."
         )
     if missed:
         lines.append(

@@ -20,11 +20,12 @@ COMPARED = ("clusters_per_node", "cluster_size", "recognised", "noise", "snr")
 def row(nodes: snp.Nodes, threshold: float = snp.THRESHOLD) -> dict[str, float]:
     """`COMPARED` of a site, "shuffled_..." of each under shuffled output labels, "shuffled_..._std" over shufflings.
 
-    recognised: labels in clusters of a node, mean over all nodes, 0 for those without clusters.
+    recognised: labels in clusters of a node, mean over all nodes, 0 for those without clusters; snr_error: standard
+    error of the SNR over nodes.
     """
     measured = _with_recognised(snp.site_statistics(nodes, threshold))
     shuffled = _with_recognised(snp.relabelled(nodes, threshold))
-    found = {name: float(measured[name]) for name in COMPARED}
+    found = {name: float(measured[name]) for name in (*COMPARED, "snr_error")}
     found |= {f"shuffled_{name}": float(np.mean(shuffled[name])) for name in COMPARED}
     return found | {f"shuffled_{name}_std": float(np.std(shuffled[name], ddof=1)) for name in COMPARED}
 
@@ -54,31 +55,41 @@ def growth(found: pd.DataFrame) -> pd.DataFrame:
     """What becomes of the SNR from a place's first encoder to its last; index: place, silencing, threshold.
 
     found: as `table` gives. first, last: SNR; shuffled_first, shuffled_last: the same with shuffled output labels;
-    change: of the SNR's excess over them.
+    change: of the SNR's excess over them; error: standard error of the change over nodes and shufflings, NaN where the
+    table has no errors.
     """
     rows = {}
     for key, part in found.groupby(["place", "silencing", "threshold"], sort=False):
-        first, last = part.sort_values("encoder")[["snr", "shuffled_snr"]].to_numpy()[[0, -1]]
-        change = (last[0] - last[1]) - (first[0] - first[1])
-        rows[key] = (first[0], last[0], first[1], last[1], change)
+        ends = part.sort_values("encoder").iloc[[0, -1]]
+        (first, last), (null_first, null_last) = ends["snr"], ends["shuffled_snr"]
+        squares = ends.get("snr_error", np.nan) ** 2 + ends.get("shuffled_snr_std", 0.0) ** 2 / snp.RELABELLINGS
+        error = np.sqrt(np.sum(squares * np.ones(2)))
+        rows[key] = (first, last, null_first, null_last, (last - null_last) - (first - null_first), error)
     index = pd.MultiIndex.from_tuples(rows, names=["place", "silencing", "threshold"])
-    return pd.DataFrame(list(rows.values()), index, ["first", "last", "shuffled_first", "shuffled_last", "change"])
+    columns = ["first", "last", "shuffled_first", "shuffled_last", "change", "error"]
+    return pd.DataFrame(list(rows.values()), index, columns)
 
 
-def growth_of_seeds(runs: Iterable, places: Sequence[str]) -> pd.DataFrame:
+def growth_of_seeds(
+    runs: Iterable,
+    places: Sequence[str],
+    thresholds: Sequence[float] = THRESHOLDS,
+    silencings: Sequence[str] = SILENCING,
+) -> pd.DataFrame:
     """`growth` of some runs at some places, with the columns seed, untrained and sharpens.
 
     untrained: the change in the untrained network, NaN where the run has not measured it; sharpens: whether the change
-    is above zero and above that.
+    is above zero and above that, by more than two standard errors.
     """
     parts = []
     for run in runs:
         ends = [site for place in places for site in _ends(run, place)]
-        found = growth(table(run, ends, THRESHOLDS)).assign(seed=run.definition.seed, untrained=np.nan)
+        found = growth(table(run, ends, thresholds, silencings)).assign(seed=run.definition.seed, untrained=np.nan)
         if run.has("untrained"):
             bare = run.table("untrained")
             found["untrained"] = growth(bare[bare["site"].isin(ends)])["change"].reindex(found.index)
-        found["sharpens"] = found["change"] > found["untrained"].fillna(0.0).clip(lower=0.0)
+        least = found["untrained"].fillna(0.0).clip(lower=0.0)
+        found["sharpens"] = found["change"] - least > 2 * found["error"]
         parts.append(found)
     return pd.concat(parts)
 
@@ -105,25 +116,32 @@ def accuracy_of_seeds(runs: Iterable, places: Sequence[str]) -> pd.DataFrame:
 
 
 def clusters_of_seeds(runs: Iterable, place: str) -> pd.DataFrame:
-    """`COMPARED` at a place of the last encoder, one row a run and network, with the columns seed, network and exceeds.
+    """`COMPARED` at a place of the last encoder, one row a run and network, with the column seed and two more.
 
-    network: "trained", "labels shuffled", "untrained" (where it was measured); exceeds: whether the trained one has
-    more labels in clusters and a higher SNR, than with shuffled labels by two standard deviations over shufflings.
+    network: "trained", "labels shuffled", "untrained" (where it was measured); fewer_labels, lower_snr: whether such a
+    control has fewer labels in a node's clusters and a lower SNR than the trained network, with shuffled labels by two
+    standard deviations over shufflings.
     """
     rows = []
     for run in runs:
         site, about = _ends(run, place)[1], {"seed": run.definition.seed}
         found = row(run.nodes(site))
-        null = {name: found[f"shuffled_{name}"] for name in COMPARED}
-        exceeds = all(found[name] > null[name] + 2 * found[f"shuffled_{name}_std"] for name in ("recognised", "snr"))
-        networks = {"trained": {name: found[name] for name in COMPARED}, "labels shuffled": null | {"exceeds": exceeds}}
+        spread = {name: found[f"shuffled_{name}_std"] for name in COMPARED}
+        networks = {"trained": found, "labels shuffled": {name: found[f"shuffled_{name}"] for name in COMPARED}}
         if run.has("untrained"):
             bare = run.table("untrained").query(
                 "site == @site and silencing == 'readout' and threshold == @snp.THRESHOLD"
             )
-            null = bare.iloc[0][list(COMPARED)].to_dict()
-            networks["untrained"] = null | {"exceeds": all(found[name] > null[name] for name in ("recognised", "snr"))}
-        rows += [about | {"network": name} | values for name, values in networks.items()]
+            networks["untrained"] = bare.iloc[0].to_dict()
+        for name, values in networks.items():
+            below = {}
+            if name != "trained":
+                margin = {c: 2 * spread[c] * (name == "labels shuffled") for c in COMPARED}
+                below = {
+                    column: bool(found[c] > values[c] + margin[c])
+                    for column, c in (("fewer_labels", "recognised"), ("lower_snr", "snr"))
+                }
+            rows.append(about | {"network": name} | {c: values[c] for c in COMPARED} | below)
     return pd.DataFrame(rows)
 
 
