@@ -220,7 +220,7 @@ def shortly(threshold: float, **accuracies: float) -> list[dict]:
 def test_4_allows_two_standard_errors(andc, permuted, expected):
     finding = claims._pruning(Made(andc=shortly(0.3, andc=andc, permuted=permuted, magnitude=0.5)))
     assert finding.verdict == expected[0] and gained(finding).items() >= expected[1].items()
-    assert "1 epoch on 4,000 images only, longer retraining not being measured (1 seed)" in finding.said
+    assert "1 epoch on 4,000 examples only, longer retraining not being measured (1 seed)" in finding.said
 
 
 def test_4_says_how_large_a_loss_it_leaves_open():

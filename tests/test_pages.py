@@ -3,6 +3,7 @@
 import functools
 import http.server
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -33,7 +34,7 @@ VIOLATIONS = """axe.run({ resultTypes: ["violations"], preload: false }).then((f
 FOCUS = """() => {
     const { outerHTML } = document.activeElement, style = getComputedStyle(document.activeElement);
     const outlined = style.outlineStyle !== "none" && style.outlineWidth !== "0px";
-    return [outlined || style.boxShadow !== "none", outerHTML.slice(0, 200)];
+    return [(outlined || style.boxShadow !== "none") && style.opacity === "1", outerHTML.slice(0, 200)];
 }"""
 
 
@@ -91,6 +92,13 @@ def test_page_is_complete(html, name):
     text = page.read_text(encoding="utf-8")
     assert "Traceback" not in text
     assert page.stat().st_size < 5_000_000
+
+
+def test_titles_say_chapter_and_book_once(html):
+    first, *others = [re.search("<title>(.*?)</title>", (html / f"{n}.html").read_text("utf-8"))[1] for n in PAGES]
+    assert first == "Modus Vivendi" and "One node at a time &#8212; Modus Vivendi" in others
+    assert len(set(others)) == len(others)
+    assert all(title.count("Modus Vivendi") == 1 and not title[0].isdigit() for title in others)
 
 
 @pytest.mark.parametrize("name", PAGES)

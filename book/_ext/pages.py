@@ -2,6 +2,8 @@
 page and those who see it load.
 """
 
+import re
+
 from lib.charts.network import drawing
 
 # The text appears with its formulas, so that nothing moves when they are typeset; without them after a while.
@@ -25,12 +27,15 @@ LIT = {  # at the head of a chapter, small: what of network and procedure it is 
     "06-heads": ("encoders", "clusters"),
     "07-cnn": ("stem", "silence", "matrix", "clip", "clusters"),
 }
+NUMBER = re.compile(r'<span class="section-number">.*?</span>')
 LIST = '<div role="list" class="citation-list">'  # whose children are no list items
 
 
 def amend(app, page, template, context, document) -> None:
-    """A chapter gets its drawing; the front page's title is the book's, said once; references are no list of items."""
-    if context.get("title") == app.config.html_title:
+    """A chapter gets its drawing; titles have no number, and the front page's is the book's; references are no list."""
+    if title := context.get("title"):
+        context["title"] = NUMBER.sub("", title)
+    if title == app.config.html_title:
         context["docstitle"] = ""
     if body := context.get("body"):
         body = body.replace(LIST, LIST.replace('role="list" ', ""))

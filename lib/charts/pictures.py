@@ -51,4 +51,5 @@ def _pictures(found, columns: int | None = None) -> HTML:
     """Pictures in rows of so many (default: as many as the page has room for)."""
     track = "auto-fill" if columns is None else str(columns)
     style = f"display: grid; grid-template-columns: repeat({track}, 4.5rem); gap: 0.25rem; overflow-x: auto"
-    return HTML(f'<div class="pictures" style="{style}">{"".join(found)}</div>')
+    reached = 'tabindex="0" role="group" aria-label="pictures"'  # to scroll them by keyboard
+    return HTML(f'<div class="pictures" {reached} style="{style}">{"".join(found)}</div>')

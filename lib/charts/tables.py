@@ -34,13 +34,14 @@ def table(
     """A data frame for a page, with a caption that says what to see.
 
     Numbers of a column get as many digits behind the point as they need, at most `digits`; those named in `percent` are
-    shares, shown in percent with one digit. What is NaN or None was not measured. index: whether rows have names.
+    shares, shown in percent with one digit. What is NaN or None was not measured. index: whether rows have names, which
+    are never rounded.
     """
     names = frame.columns if frame.columns.nlevels > 1 else map(str, frame.columns)
     shown = [_column(frame.iloc[:, i], digits, name in percent) for i, name in enumerate(names)]
     texts = pd.DataFrame(dict(enumerate(shown)), index=frame.index, dtype=object)
     texts.columns = frame.columns
-    texts.index = _texts(frame.index, digits)
+    texts.index = _texts(frame.index)
     return Table(texts, caption, index)
 
 
@@ -95,9 +96,9 @@ def _column(values: pd.Series, digits: int, percent: bool) -> list[str | None]:
     return [text(value) for value in values]
 
 
-def _texts(index: pd.Index, digits: int) -> pd.Index:
+def _texts(index: pd.Index) -> pd.Index:
     """Names of rows as texts, level by level."""
-    levels = [_column(pd.Series(index.get_level_values(k)), digits, False) for k in range(index.nlevels)]
+    levels = [_column(pd.Series(index.get_level_values(k)), 9, False) for k in range(index.nlevels)]
     levels = [[text or "" for text in level] for level in levels]
     if index.nlevels == 1:
         return pd.Index(levels[0], name=index.name)

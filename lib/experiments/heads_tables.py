@@ -81,7 +81,7 @@ def controls(runs: Iterable) -> list[Control]:
             for name, of in (("untrained network", "untrained"), ("shuffled labels", "shuffled"))
         ),
         control(
-            "rotated nodes", lambda t: not t.observed <= t.null_mean + 2 * t.null_std,
+            "rotated nodes", _more_than_rotated,
             lambda t: f"excess {t.null_mean:.2f}, z = {t.z:.1f}", turned,
         ),
         control("random groups", lambda r: r["margin_z"] > 2, lambda r: f"z = {r['margin_z']:.1f}"),
@@ -96,15 +96,20 @@ def controls(runs: Iterable) -> list[Control]:
     ]  # fmt: skip
 
 
+def _more_than_rotated(test: heads.PermutationTest) -> bool:
+    return not test.observed <= test.null_mean + 2 * test.null_std
+
+
 def of_families(families: Mapping[str, list]) -> pd.DataFrame:
     """One row a run with its seeds, all controls as columns, means over seeds at the last encoder.
 
     seeds, labels, heads, nodes (of a head); excess, its standard deviation over seeds, that of rotated nodes, of the
-    untrained network and of shuffled labels: polarisation beyond random heads, so that sizes compare; margin, of the
-    best head over the average one, less that of random groups; head, group: accuracy of a head and of as many nodes of
-    any heads; removal: rank correlation; superclasses: adjusted Rand index of experts and superclasses, and its p;
-    seeds_agree: adjusted Rand index of the experts of two seeds, mean over pairs, and the smallest p of a pair. NaN
-    where there is nothing to compare.
+    untrained network and of shuffled labels: polarisation beyond random heads, so that sizes compare;
+    more_than_rotated: whether that of nodes exceeds that of rotated ones in every seed, as `controls` judges it;
+    margin, of the best head over the average one, less that of random groups; head, group: accuracy of a head and of as
+    many nodes of any heads; removal: rank correlation; superclasses: adjusted Rand index of experts and superclasses,
+    and its p; seeds_agree: adjusted Rand index of the experts of two seeds, mean over pairs, and the smallest p of a
+    pair. NaN where there is nothing to compare.
     """
     rows = []
     for name, runs in families.items():
@@ -112,6 +117,7 @@ def of_families(families: Mapping[str, list]) -> pd.DataFrame:
         own = [experts(run) for run in runs]
         kin = [heads.partition_test(e, groups(run)) for e, run in zip(own, runs, strict=True) if has_groups(run)]
         pairs = [heads.partition_test(a, b) for a, b in combinations(own, 2)]
+        turned = [rotated(run) for run in runs]
         rows.append(
             {
                 "run": name,
@@ -121,7 +127,8 @@ def of_families(families: Mapping[str, list]) -> pd.DataFrame:
                 "nodes": int(found["nodes"].iloc[0]),
                 "excess": found["excess"].mean(),
                 "excess_std": found["excess"].std(),
-                "rotated": np.mean([rotated(run).null_mean for run in runs]),
+                "rotated": np.mean([t.null_mean for t in turned]),
+                "more_than_rotated": all(map(_more_than_rotated, turned)),
                 "untrained": found["untrained_excess"].mean(),
                 "shuffled": found["shuffled_excess"].mean(),
                 "margin": (found["margin_observed"] - found["margin_null_mean"]).mean(),

@@ -90,10 +90,13 @@ class Verdict:
     def against(self, other: str) -> str:
         """The difference to another method in points, and whether it is within two standard errors."""
         difference = self.andc - getattr(self, other)
-        return f"{100 * difference:+.1f} points{' (within chance)' if abs(difference) <= 2 * self.error else ''}"
+        within = " (within two standard errors)" * (abs(difference) <= 2 * self.error)
+        return f"{100 * difference:+.1f} points{within}"
 
     def sentence(self) -> str:
-        cost = f"costs {100 * (self.dense - self.andc):.1f} points" if self.costs else "costs nothing beyond chance"
+        loss = 100 * (self.dense - self.andc)
+        changed = f"{'loses' if loss > 0 else 'gains'} {abs(loss):.1f} points, within two standard errors"
+        cost = f"costs {loss:.1f} points" if self.costs else changed
         return (
             f"**Regime {self.regime}**, {self.kept:.0%} of the weights kept: ANDC {cost} ({self.dense:.1%} to"
             f" {self.andc:.1%}); against its permuted control {self.against('control')}, against $|w|$"

@@ -122,7 +122,7 @@ def judge(runs: Iterable, thresholds: Iterable[float]) -> Judgement:
         table = pruning_tables.of_seeds(runs)
         table = table[table["regime"] == "retrained"]
         recipe = runs[0].definition.andc
-        images = f" on {recipe.retraining_images:,} images" if recipe.retraining_images else ""
+        images = f" on {recipe.retraining_images:,} examples" if recipe.retraining_images else ""
         epochs = f"{recipe.retraining_epochs} epoch{'s' * (recipe.retraining_epochs > 1)}"
         retraining = f"retrained for {epochs}{images} only, longer retraining not being measured"
     known = sorted(set(pruning_tables.select(table, layers="ff", method="andc")["threshold"]))
