@@ -38,7 +38,7 @@ def claims(run) -> list[Finding]:
        or more; else holds if in every seed a node has more labels in clusters, and the site a higher SNR, than with
        shuffled output labels (by two standard deviations over shufflings) and than in the untrained network; in part if
        some of these comparisons do, and those that do not are named. More labels in clusters may mean larger clusters,
-       which is why the SNR, which noise lowers, stands beside them;
+       and the SNR counts the same labels, but falls with the noise beside them;
     3. at each of three places, by either convention of silencing and at each of the thresholds 0.2 to 0.7: the SNR
        sharpens if in every seed its excess over the SNR with shuffled output labels grows from the first encoder to the
        last, and by more than in the untrained network, by two standard errors over nodes and shufflings (of the trained
@@ -49,14 +49,15 @@ def claims(run) -> list[Finding]:
        measured: holds if at each of them ANDC loses no more against the unpruned network, equally retrained, than two
        standard errors over seeds, in part if at some; separately, its difference to each control, named with its
        number. With one seed the standard error is that of two accuracies on so many images. That no loss was found is
-       not that there is none: the sentence says how large a loss two standard errors leave open;
+       not that there is none: the sentence says how large a loss lies within two standard errors of what was found;
     5. judged at the last encoder by every control that was measured, each of which speaks for the claim only if it does
        in every seed; `lib.experiments.heads_tables.controls` has their rules. Holds if all speak for it; does not hold
        if random heads or the untrained network explain the polarisation, for then training has broken nothing; in part
        otherwise. Those that speak against it are named;
     6. holds at a read-out, pooled or flattened, if in a CNN trained on the same images the SNR's excess over the SNR
        with shuffled output labels grows from first to last block, and by more than in the untrained CNN; in part if at
-       one of the two. What the transformer does is claim 3.
+       one of the two. Tables of CNNs have no errors over filters, so that this is judged without. What the transformer
+       does is claim 3.
 
     Where the untrained network was not measured, the rules that name it do without, and the evidence shows that.
     """
@@ -137,23 +138,26 @@ def _sharpening(run) -> Finding:
         "04-sharpening",
         HOLDS if cases.all() else PART if part else NOT,
         where if part else "",
-        f"The signal-to-noise ratio goes {_grown(at.xs('readout', level='silencing'))}; it sharpens in {cases.sum()} of"
+        f"The signal-to-noise ratio goes {_grown(at.xs('readout', level='silencing'))}. It sharpens in {cases.sum()} of"
         f" {len(cases)} combinations of place, silencing and threshold.",
         at.reset_index(),
     )
 
 
 def _grown(growth: pd.DataFrame) -> str:
-    """What `sharpening.growth_of_seeds` found at each place, mean over seeds, every control beside it."""
+    """What `sharpening.growth_of_seeds` found at each place, mean over seeds, beyond shuffled labels and untrained."""
     mean = growth.groupby(level="place", sort=False)[["first", "last", "change", "untrained"]].mean()
-    told = []
-    for place, r in mean.iterrows():
-        untrained = f", in the untrained network by {r['untrained']:+.1f}" if pd.notna(r["untrained"]) else ""
-        told.append(
-            f"from {r['first']:.1f} to {r['last']:.1f} at `{place}` (its excess over shuffled labels changes by"
-            f" {r['change']:+.1f}{untrained})"
-        )
-    return _listed(told)
+    ends = _listed(f"from {r['first']:.1f} to {r['last']:.1f} at `{place}`" for place, r in mean.iterrows())
+    return f"{ends}; {_changed(mean['change'], mean['untrained'], 'untrained network')}"
+
+
+def _changed(change: pd.Series, untrained: pd.Series, name: str) -> str:
+    told = f"in this order, its excess over shuffled labels changes by {_listed(map(_signed, change))}"
+    return told + f", in the {name} by {_listed(map(_signed, untrained))}" * bool(untrained.notna().all())
+
+
+def _signed(value: float) -> str:
+    return f"{round(value, 1) + 0.0:+.1f}"
 
 
 def _pruning(run) -> Finding:
@@ -161,9 +165,7 @@ def _pruning(run) -> Finding:
     found = pruning_verdict.judge(run.seeds(stage), run.definition.retraining.thresholds)
     harmless = pd.Series([d.sign >= 0 for d in found.against("dense")], [f"{t:g}" for t in found.thresholds])
     dense = _listed(
-        f"{d.accuracy:.1%} to {d.andc:.1%} ({d.kept:.0%} kept; a loss of {100 * d.open_loss:.1f} points is not"
-        " excluded)"
-        for d in found.against("dense")
+        f"{d.accuracy:.1%} to {d.andc:.1%} ({d.kept:.0%} kept{_left_open(d)})" for d in found.against("dense")
     )
     gained = _listed(
         f"{pruning_verdict.NAMES[other]} {found.points(other)}" for other in MAIN_CONTROLS if other in found.controls
@@ -190,6 +192,13 @@ def _pruning(run) -> Finding:
         pd.DataFrame(evidence),
         "{:.1f}",
     )
+
+
+def _left_open(difference: pruning_verdict.Difference) -> str:
+    if difference.sign < 0:
+        return "; a loss beyond two standard errors"
+    loss = 100 * (2 * difference.error - difference.mean)
+    return "" if difference.sign else f"; two standard errors leave a loss of {loss:.1f} points open"
 
 
 def _experts(run) -> Finding:
@@ -221,16 +230,16 @@ def _mechanism(run) -> Finding:
     found = filters.growth(run.table("cnn"))
     trained, untrained = (found.loc[[f"{of}, {r}" for r in filters.READOUTS]] for of in ("CNN", "untrained"))
     grows = pd.Series(trained["change"].to_numpy() > untrained["change"].clip(lower=0).to_numpy(), filters.READOUTS)
-    said = [
-        f"from {r['first']:.1f} to {r['last']:.1f} ({name}; its excess over shuffled labels changes by"
-        f" {r['change']:+.1f}, in the untrained CNN by {bare:+.1f})"
-        for name, (_, r), bare in zip(filters.READOUTS, trained.iterrows(), untrained["change"], strict=True)
-    ]
+    ends = _listed(
+        f"from {r['first']:.1f} to {r['last']:.1f} ({name})"
+        for name, (_, r) in zip(filters.READOUTS, trained.iterrows(), strict=True)
+    )
     return Finding(
         claim,
         chapter,
         *_where(grows, "the {} read-out"),
-        f"The signal-to-noise ratio of filters goes {_listed(said)} from the first block to the last.",
+        f"From the first block to the last the signal-to-noise ratio of filters goes {ends};"
+        f" {_changed(trained['change'], untrained['change'], 'untrained CNN')}.",
         found.reset_index(),
     )
 
@@ -273,13 +282,15 @@ def language(networks: Mapping[str, Sequence]) -> Finding:
         "the same mechanism in a language model",
         "09-language",
         PART if len(verdicts) > 1 else verdicts.pop() if verdicts else UNMEASURED,
-        "; ".join(f"{name}: {verdict} {where}".rstrip() for name, (verdict, where) in parts.items()) if rows else "",
+        "; ".join(f"{name}: {verdict}" + f" ({where})" * bool(where) for name, (verdict, where) in parts.items())
+        if rows
+        else "",
         f"In a sentence encoder, {told[0]}." if told else "No run on sentences has a result.",
         pd.DataFrame(rows, columns=["measured", "found", "its controls", "speaks for the claim"]),
     )
 
 
-def _snr_beside_controls(name: str, growth: pd.DataFrame) -> list[tuple[str, str, str, bool]]:
+def _snr_beside_controls(name: str, growth: pd.DataFrame) -> list[tuple[str, str, str, bool | None]]:
     rows, seeds = [], growth["seed"].nunique()
     for (place, silencing), part in growth.groupby(level=["place", "silencing"], sort=False):
         r = part[["first", "last", "shuffled_first", "shuffled_last", "change", "error", "untrained"]].mean()
@@ -289,8 +300,9 @@ def _snr_beside_controls(name: str, growth: pd.DataFrame) -> list[tuple[str, str
                 f"SNR at `{place}`, {name}, {SILENCED[silencing]} silenced",
                 f"{r['first']:.2f} to {r['last']:.2f}" + f", mean of {seeds} seeds" * (seeds > 1),
                 f"shuffled labels: {r['shuffled_first']:.2f} to {r['shuffled_last']:.2f}; change of the excess over"
-                f" them {r['change']:+.2f} (standard error {r['error']:.2f}); the same at random weights: {untrained}",
-                bool(part["sharpens"].all()) and pd.notna(r["untrained"]),
+                f" them {r['change']:+.2f} (standard error of a seed {r['error']:.2f}); the same at random weights:"
+                f" {untrained}",
+                bool(part["sharpens"].all()) if pd.notna(r["untrained"]) else None,
             )
         )
     return rows

@@ -1,5 +1,6 @@
 """The rules of the verdicts on made-up runs: each comes out either way, and at the border as its sentence says."""
 
+import copy
 from itertools import product
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from lib import claims
 from lib.charts import verdicts
 from lib.claims import HOLDS, NOT, PART, UNMEASURED
 from lib.experiments import sharpening
-from lib.experiments.language import beside_random_weights
+from lib.experiments.language import beside_random_weights, sharper
 from lib.recipes import PruningRecipe, RetrainingRecipe
 from lib.study import Measures
 
@@ -225,8 +226,11 @@ def test_4_allows_two_standard_errors(andc, permuted, expected):
 
 def test_4_says_how_large_a_loss_it_leaves_open():
     said = claims._pruning(Made(andc=shortly(0.3, andc=0.49, permuted=0.49))).said
-    assert "50.0% to 49.0% (70% kept; a loss of 2.4 points is not excluded)" in said  # 1.0 and two errors of 0.7
-    assert "a loss of 0.0 points" in claims._pruning(Made(andc=shortly(0.3, andc=0.6, permuted=0.49))).said
+    assert "50.0% to 49.0% (70% kept; two standard errors leave a loss of 2.4 points open)" in said  # 1.0 and 2 * 0.7
+    better = claims._pruning(Made(andc=shortly(0.3, andc=0.6, permuted=0.49))).said
+    assert "50.0% to 60.0% (70% kept)." in better
+    worse = claims._pruning(Made(andc=shortly(0.3, andc=0.4, permuted=0.49))).said
+    assert "50.0% to 40.0% (70% kept; a loss beyond two standard errors)" in worse
 
 
 def gained(finding) -> dict[str, tuple[float, bool]]:
@@ -274,7 +278,7 @@ def test_4_is_judged_over_seeds_at_the_longest_retraining(losses, permuted, expe
         runs.append(Made(andc=shortly(0.3, andc=0.1, permuted=0.9), retraining=lengths(0.3, last)))
     finding = claims._pruning(Seeds(*runs))
     assert (finding.verdict, gained(finding)) == (expected, against)
-    assert "retrained for 16 epochs (3 seeds)" in finding.said and "(70% kept; " in finding.said
+    assert "retrained for 16 epochs (3 seeds)" in finding.said and "(70% kept" in finding.said
 
 
 def test_4_names_every_control_that_was_measured():
@@ -415,7 +419,7 @@ def test_of_language_sharpening_is_judged_in_every_seed_and_beside_random_weight
     found = of_language([sharp, sharp])
     assert (found[READOUT], found[INPUT], found["SNR, as published, read-out silenced"]) == (HOLDS, HOLDS, NOT)
     assert of_language([sharp, FLAT])[READOUT] == NOT
-    assert of_language([sharp, sites(NOISY, SHARP, ff=(SHARP, NOISY))])[READOUT] == f"{PART} at `mha`, `ff_hidden`"
+    assert of_language([sharp, sites(NOISY, SHARP, ff=(SHARP, NOISY))])[READOUT] == f"{PART} (at `mha`, `ff_hidden`)"
     assert of_language([sharp], untrained=sharp)[READOUT] == of_language([sharp], untrained=sharp)[INPUT] == NOT
     assert of_language([sharp], untrained=MILD)[READOUT] == HOLDS
     assert of_language([sites(indifferent(2), indifferent(10))])[READOUT] == NOT  # as with shuffled labels
@@ -427,9 +431,9 @@ def test_of_language_sharpening_is_judged_in_every_seed_and_beside_random_weight
     ("changed", "expected"),
     [
         ({}, HOLDS),
-        ({"p": 0.01}, f"{NOT} against it: random heads"),
-        ({"shuffled_observed": 0.5}, f"{PART} against it: shuffled labels"),
-        ({"damage_low": 0.0}, f"{PART} against it: removal"),
+        ({"p": 0.01}, f"{NOT} (against it: random heads)"),
+        ({"shuffled_observed": 0.5}, f"{PART} (against it: shuffled labels)"),
+        ({"damage_low": 0.0}, f"{PART} (against it: removal)"),
     ],
 )
 def test_of_language_the_heads_are_judged_as_everywhere(changed, expected):
@@ -469,3 +473,13 @@ def test_of_language_random_weights_are_the_untrained_network_of_every_claim():
     (run,) = beside_random_weights(networks_of_language([sharp], untrained=sharp))["fine-tuned"]
     assert claims._sharpening(run).verdict == claims._accuracy(run).verdict == NOT
     assert claims._clusters(run).evidence["network"].tolist() == ["trained", "labels shuffled", "untrained"]
+    assert copy.copy(run).sites == run.sites
+
+
+def test_of_language_sharper_names_the_places_that_sharpen_in_every_seed():
+    sharp, partly = sites(NOISY, SHARP), sites(NOISY, SHARP, ff=(SHARP, NOISY))
+    assert sharper(networks_of_language([sharp, sharp]), "fine-tuned") == list(PLACES)
+    assert sharper(networks_of_language([sharp, partly]), "fine-tuned") == ["mha", "ff_hidden"]
+    assert sharper(networks_of_language([sharp], untrained=sharp), "fine-tuned") == []
+    assert sharper(networks_of_language([sharp], untrained=None), "fine-tuned") is None
+    assert sharper(networks_of_language([]), "fine-tuned") is None

@@ -109,13 +109,6 @@ def test_nodes_along_the_encoders_are_measured_as_everywhere():
     assert language.along({"deep": [three]}, ends=True)["encoder"].tolist() == [1, 3]
 
 
-def test_sharper_needs_the_network_and_that_at_random_weights():
-    mine, noise = Made("mine", of_domains(0)), Made("noise", of_domains(0), pretrained=False)
-    assert language.sharper({"tuned": [mine], "random weights": [noise]}, "tuned") == []  # they do as much
-    assert language.sharper({"tuned": [mine]}, "tuned") is None
-    assert language.sharper({"random weights": [noise]}, "tuned") is None
-
-
 def test_growth_is_that_of_the_excess_over_shuffled_labels():
     rows = [
         {"network": "a", "seed": 0, "place": "ff", "encoder": e, "snr": s, "control": c}

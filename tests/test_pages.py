@@ -124,6 +124,20 @@ def test_the_verdicts_are_readable_on_a_phone(visit):
 
 
 @pytest.mark.parametrize("width", [390, 1280])
+def test_one_switch_shows_and_hides_all_code_which_phones_do_without(visit, width):
+    page = visit("book/05-pruning", width=width)
+    code, switch = page.locator(".cell_input, details.above-input"), page.locator(".code-switch")
+    seen = "all => all.map(each => each.checkVisibility())"
+    before = width > 720
+    assert set(code.evaluate_all(seen)) == ({True, False} if before else {False})  # folded code is within its fold
+    switch.click()
+    assert code.first.is_visible() != before and switch.inner_text() == ("Show code" if before else "Hide code")
+    page.reload()
+    assert code.first.is_visible() != before
+    assert page.locator(".cell_output").first.is_visible()
+
+
+@pytest.mark.parametrize("width", [390, 1280])
 def test_the_menu_button_shows_and_hides_the_chapters(visit, width):
     page = visit("book/choices", width=width)
     chapter = page.get_by_role("link", name="One node at a time").first

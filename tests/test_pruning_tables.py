@@ -187,3 +187,17 @@ def test_charts_of_pruning_draw_what_they_are_given():
     assert charts.pruning.gains(everything).to_dict()["facet"]["sort"] == list(gains.CONTROLS)
     mask = andc.levelled(np.ones((4, 4), bool), np.random.default_rng(0))
     assert mask.all()
+
+
+@pytest.mark.parametrize(
+    ("andc", "said"),
+    [
+        (0.40, "ANDC loses 10.0 points (50.0% to 40.0%)"),
+        (0.49, "ANDC loses 1.0 points (within two standard errors) (50.0% to 49.0%)"),
+        (0.51, "ANDC gains 1.0 points (within two standard errors) (50.0% to 51.0%)"),
+        (0.60, "ANDC gains 10.0 points (50.0% to 60.0%)"),
+    ],
+)
+def test_a_verdict_says_loss_or_gain_and_whether_it_is_within_its_error(andc, said):
+    verdict = pruning_tables.Verdict("none", 0.7, 0.5, andc, 0.5, 0.5, "random", 0.5, 0.01)
+    assert said in verdict.sentence()

@@ -27,3 +27,14 @@ def test_growth_is_of_the_excess_from_first_to_last_encoder_in_any_order_of_rows
     grown = sharpening.growth(several)
     assert len(grown) == 8 and np.allclose(grown["change"], 0.75)
     assert np.allclose(sharpening.growth(several.iloc[::-1]).loc[grown.index, "change"], 0.75)
+
+
+def test_the_error_of_a_growth_is_that_of_both_ends_and_unknown_where_one_is():
+    table = sharpening.table(FewNodes(), thresholds=(0.3,), silencings=("readout",))
+    ends = pd.concat([table.assign(snr_error=0.3, shuffled_snr_std=0.0), table.assign(encoder=2, snr_error=0.4)])
+    ends["shuffled_snr_std"] = 0.0
+    assert np.allclose(sharpening.growth(ends)["error"], 0.5)
+    assert np.allclose(sharpening.growth(ends.assign(shuffled_snr_std=np.sqrt(5)))["error"], np.sqrt(0.25 + 2))
+    unknown = ends.assign(snr_error=ends["snr_error"].replace(0.4, np.nan))
+    for without in (unknown, ends.drop(columns="snr_error")):
+        assert np.isnan(sharpening.growth(without)["error"]).all()

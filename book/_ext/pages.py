@@ -1,23 +1,11 @@
-"""Sphinx extension: a drawing at the head of chapters; and what the theme leaves to be done better for those who hear a
-page and those who see it load.
+"""Sphinx extension: a drawing and a switch for all code at the head of chapters; and what the theme leaves to be done
+better for those who hear a page and those who see it load.
 """
 
 import re
 
 from lib.charts.network import drawing
 
-# The text appears with its formulas, so that nothing moves when they are typeset; without them after a while.
-TYPESETTING = """window.typeset = new Promise((done) => {
-  const page = document.documentElement.classList, show = () => { page.remove("typesetting"); done(); };
-  page.add("typesetting");
-  setTimeout(show, 15000);
-  addEventListener("DOMContentLoaded", async () => {
-    const formulas = document.querySelector(".math");
-    while (formulas && !(window.MathJax && MathJax.startup)) await new Promise((later) => setTimeout(later, 20));
-    if (formulas) await MathJax.startup.promise;
-    show();
-  });
-});"""
 LIT = {  # at the head of a chapter, small: what of network and procedure it is about
     "01-network": ("image", "stem", "tokens", "encoders", "pooling", "classifier"),
     "02-probes": ("freeze", "probe"),
@@ -28,6 +16,7 @@ LIT = {  # at the head of a chapter, small: what of network and procedure it is 
     "07-cnn": ("stem", "silence", "matrix", "clip", "clusters"),
 }
 NUMBER = re.compile(r'<span class="section-number">.*?</span>')
+SWITCH = '<button type="button" class="code-switch">Hide code</button>'
 LIST = '<div role="list" class="citation-list">'  # whose children are no list items
 
 
@@ -39,12 +28,13 @@ def amend(app, page, template, context, document) -> None:
         context["docstitle"] = ""
     if body := context.get("body"):
         body = body.replace(LIST, LIST.replace('role="list" ', ""))
-        if lit := LIT.get(page.split("/")[-1]):
-            body = body.replace("</h1>", f"</h1>{drawing(*lit).html}", 1)
+        lit = LIT.get(page.split("/")[-1])
+        opening = (SWITCH if 'class="cell_input' in body else "") + (drawing(*lit).html if lit else "")
+        body = body.replace("</h1>", f"</h1>{opening}", 1)
         context["body"] = body
 
 
 def setup(app) -> dict:
     app.connect("html-page-context", amend)
-    app.add_js_file(None, body=TYPESETTING, priority=50)
+    app.add_js_file("page.js", priority=50)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

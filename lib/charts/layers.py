@@ -202,7 +202,7 @@ def by_size(table: pd.DataFrame) -> alt.Chart:
     runs = list(table.sort_values("parameters")["run"].unique())
     scale = alt.Scale(domain=["measured", "control"], range=[SIGNAL, NEUTRAL])
     base = alt.Chart(width=PANEL, height=130).encode(
-        x=alt.X("run:N", title=None, sort=runs, axis=alt.Axis(labelAngle=-20)),
+        x=alt.X("run:N", title=None, sort=runs, axis=alt.Axis(labelAngle=-20, labelOverlap=False)),
         y=alt.Y("y:Q", title=None),
         color=alt.Color("what:N", title=None, scale=scale),
     )

@@ -81,7 +81,7 @@ def controls(runs: Iterable) -> list[Control]:
             for name, of in (("untrained network", "untrained"), ("shuffled labels", "shuffled"))
         ),
         control(
-            "rotated nodes", _more_than_rotated,
+            "rotated nodes", more_than_rotated,
             lambda t: f"excess {t.null_mean:.2f}, z = {t.z:.1f}", turned,
         ),
         control("random groups", lambda r: r["margin_z"] > 2, lambda r: f"z = {r['margin_z']:.1f}"),
@@ -96,7 +96,8 @@ def controls(runs: Iterable) -> list[Control]:
     ]  # fmt: skip
 
 
-def _more_than_rotated(test: heads.PermutationTest) -> bool:
+def more_than_rotated(test: heads.PermutationTest) -> bool:
+    """Whether nodes are more polarised than rotated ones, by two standard deviations of these; `test` as `rotated`."""
     return not test.observed <= test.null_mean + 2 * test.null_std
 
 
@@ -128,7 +129,7 @@ def of_families(families: Mapping[str, list]) -> pd.DataFrame:
                 "excess": found["excess"].mean(),
                 "excess_std": found["excess"].std(),
                 "rotated": np.mean([t.null_mean for t in turned]),
-                "more_than_rotated": all(map(_more_than_rotated, turned)),
+                "more_than_rotated": all(map(more_than_rotated, turned)),
                 "untrained": found["untrained_excess"].mean(),
                 "shuffled": found["shuffled_excess"].mean(),
                 "margin": (found["margin_observed"] - found["margin_null_mean"]).mean(),

@@ -92,6 +92,8 @@ class Beside:
         self._run, self._bare = run, bare
 
     def __getattr__(self, name: str):
+        if name.startswith("_"):  # not there yet while it is copied
+            raise AttributeError(name)
         return getattr(self._run, name)
 
     def has(self, stage: str) -> bool:
@@ -114,7 +116,7 @@ def _as_untrained(bare) -> pd.DataFrame:
 
 
 def beside_random_weights(networks: Networks) -> Networks:
-    """The same networks, each with that at random weights as its untrained one, where there is one."""
+    """The same networks, each with that at random weights (its first seed) as its untrained one, where there is one."""
     if not (bare := networks.get("random weights")):
         return networks
     return {name: runs if runs is bare else [Beside(run, bare[0]) for run in runs] for name, runs in networks.items()}

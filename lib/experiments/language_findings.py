@@ -46,11 +46,11 @@ def in_short(
         )
     if len(part := broken[broken["network"] == name]):
         last = part[part["encoder"] == part["encoder"].max()].groupby("what")
-        beyond, z = last["beyond"].mean(), last["z"].mean()
+        beyond = last["beyond"].mean()
         lines.append(
-            f"**Heads**: polarisation at the last encoder is {beyond['network']:.0%} of the way from random heads (z ="
-            f" {z['network']:.1f}) to one head a label; untrained {_known(beyond, 'untrained')}, with a probe on"
-            f" shuffled labels {_known(beyond, 'shuffled')}."
+            f"**Heads**: polarisation at the last encoder is {beyond['network']:.0%} of the way from random heads to"
+            f" one head a label; untrained {_known(beyond, 'untrained')}, with a probe on shuffled labels"
+            f" {_known(beyond, 'shuffled')}."
         )
     return "\n".join(f"- {line}" for line in lines)
 

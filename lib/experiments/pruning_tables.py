@@ -82,21 +82,17 @@ class Verdict:
     best_accuracy: float
     error: float  # standard error of a difference of two of these, see `gains`
 
-    @property
-    def costs(self) -> bool:
-        """Whether the loss exceeds two standard errors."""
-        return self.dense - self.andc > 2 * self.error
-
     def against(self, other: str) -> str:
         """The difference to another method in points, and whether it is within two standard errors."""
         difference = self.andc - getattr(self, other)
-        within = " (within two standard errors)" * (abs(difference) <= 2 * self.error)
-        return f"{100 * difference:+.1f} points{within}"
+        return f"{100 * difference:+.1f} points{self._within(difference)}"
+
+    def _within(self, difference: float) -> str:
+        return " (within two standard errors)" * (abs(difference) <= 2 * self.error)
 
     def sentence(self) -> str:
         loss = 100 * (self.dense - self.andc)
-        changed = f"{'loses' if loss > 0 else 'gains'} {abs(loss):.1f} points, within two standard errors"
-        cost = f"costs {loss:.1f} points" if self.costs else changed
+        cost = f"{'loses' if loss > 0 else 'gains'} {abs(loss):.1f} points{self._within(loss / 100)}"
         return (
             f"**Regime {self.regime}**, {self.kept:.0%} of the weights kept: ANDC {cost} ({self.dense:.1%} to"
             f" {self.andc:.1%}); against its permuted control {self.against('control')}, against $|w|$"

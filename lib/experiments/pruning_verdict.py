@@ -46,11 +46,6 @@ class Difference:
         """1 where ANDC is better by more than two standard errors, -1 where it is worse, 0 within them."""
         return int(np.sign(self.mean)) * (abs(self.mean) > 2 * self.error)
 
-    @property
-    def open_loss(self) -> float:
-        """The largest loss of accuracy that two standard errors leave open; 0 where ANDC is better beyond them."""
-        return max(0.0, 2 * self.error - self.mean)
-
     def __str__(self) -> str:
         points = f"{100 * self.mean:+.1f}"
         return points if self.sign else f"({points})"

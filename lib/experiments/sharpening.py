@@ -55,15 +55,15 @@ def growth(found: pd.DataFrame) -> pd.DataFrame:
     """What becomes of the SNR from a place's first encoder to its last; index: place, silencing, threshold.
 
     found: as `table` gives. first, last: SNR; shuffled_first, shuffled_last: the same with shuffled output labels;
-    change: of the SNR's excess over them; error: standard error of the change over nodes and shufflings, NaN where the
-    table has no errors.
+    change: of the SNR's excess over them; error: standard error of the change, from that of the SNR over nodes and that
+    of the mean over shufflings, without the controls' own over nodes; NaN where an end has none.
     """
     rows = {}
     for key, part in found.groupby(["place", "silencing", "threshold"], sort=False):
         ends = part.sort_values("encoder").iloc[[0, -1]]
         (first, last), (null_first, null_last) = ends["snr"], ends["shuffled_snr"]
         squares = ends.get("snr_error", np.nan) ** 2 + ends.get("shuffled_snr_std", 0.0) ** 2 / snp.RELABELLINGS
-        error = np.sqrt(np.sum(squares * np.ones(2)))
+        error = np.sqrt(np.sum(np.broadcast_to(squares, 2)))  # of an array: NaN at one end is NaN
         rows[key] = (first, last, null_first, null_last, (last - null_last) - (first - null_first), error)
     index = pd.MultiIndex.from_tuples(rows, names=["place", "silencing", "threshold"])
     columns = ["first", "last", "shuffled_first", "shuffled_last", "change", "error"]
@@ -79,7 +79,8 @@ def growth_of_seeds(
     """`growth` of some runs at some places, with the columns seed, untrained and sharpens.
 
     untrained: the change in the untrained network, NaN where the run has not measured it; sharpens: whether the change
-    is above zero and above that, by more than two standard errors.
+    is above zero and above that, by more than two of its standard errors (the untrained network's is left out). It is
+    not where the error is unknown.
     """
     parts = []
     for run in runs:
@@ -116,11 +117,11 @@ def accuracy_of_seeds(runs: Iterable, places: Sequence[str]) -> pd.DataFrame:
 
 
 def clusters_of_seeds(runs: Iterable, place: str) -> pd.DataFrame:
-    """`COMPARED` at a place of the last encoder, one row a run and network, with the column seed and two more.
+    """`COMPARED` at a place of the last encoder, one row a run and network, with their columns and two of the controls.
 
-    network: "trained", "labels shuffled", "untrained" (where it was measured); fewer_labels, lower_snr: whether such a
-    control has fewer labels in a node's clusters and a lower SNR than the trained network, with shuffled labels by two
-    standard deviations over shufflings.
+    network: "trained", or a control, "labels shuffled" or "untrained" (where it was measured); fewer_labels, lower_snr:
+    whether a control has fewer labels in a node's clusters and a lower SNR than the trained network, with shuffled
+    labels by two standard deviations over shufflings.
     """
     rows = []
     for run in runs:

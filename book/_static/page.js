@@ -1,0 +1,33 @@
+// What must be decided before a page is first seen, so that nothing moves later: its formulas, and whether it shows code.
+window.typeset = new Promise((done) => {
+  const page = document.documentElement.classList, show = () => { page.remove("typesetting"); done(); };
+  page.add("typesetting");
+  setTimeout(show, 15000); // then without
+  addEventListener("DOMContentLoaded", async () => {
+    const formulas = document.querySelector(".math");
+    while (formulas && !(window.MathJax && MathJax.startup)) await new Promise((later) => setTimeout(later, 20));
+    if (formulas) await MathJax.startup.promise;
+    show();
+  });
+});
+
+(() => {
+  const KEY = "modus-code";
+  let shown = innerWidth >= 720;
+  try { shown = JSON.parse(localStorage.getItem(KEY)) ?? shown; } catch { /* nothing can be stored here */ }
+  const apply = () => {
+    document.documentElement.classList.toggle("codeless", !shown);
+    for (const button of document.querySelectorAll(".code-switch")) button.textContent = shown ? "Hide code" : "Show code";
+  };
+  apply();
+  addEventListener("DOMContentLoaded", () => {
+    apply();
+    for (const button of document.querySelectorAll(".code-switch")) {
+      button.addEventListener("click", () => {
+        shown = !shown;
+        apply();
+        try { localStorage.setItem(KEY, shown); } catch { /* as above */ }
+      });
+    }
+  });
+})();
