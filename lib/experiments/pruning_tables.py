@@ -88,7 +88,7 @@ class Verdict:
         return f"{100 * difference:+.1f} points{self._within(difference)}"
 
     def _within(self, difference: float) -> str:
-        return " (within two standard errors)" * (abs(difference) <= 2 * self.error)
+        return " (within two standard errors)" if abs(difference) <= 2 * self.error else ""
 
     def sentence(self) -> str:
         loss = 100 * (self.dense - self.andc)
