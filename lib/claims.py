@@ -257,21 +257,15 @@ def language(networks: Mapping[str, Sequence]) -> Finding:
 
     Holds if all of these do, does not hold if none does, else in part. What lacks a network is not measured.
     """
-    networks = networks_of_language.beside_random_weights(networks)
+    networks = networks_of_language.beside_random_weights(networks, (snp.THRESHOLD,))
     parts, rows, told = {}, [], []
     for name in ("fine-tuned", "as published"):
-        runs, silenced = networks.get(name, ()), dict.fromkeys(SILENCED)
-        if runs:
+        growth = None
+        if runs := networks.get(name):
             growth = sharpening.growth_of_seeds(runs, SHARPENED, (snp.THRESHOLD,)).droplevel("threshold")
             rows += _snr_beside_controls(name, growth)
             told = told or [f"{name}, the signal-to-noise ratio of nodes goes {_grown(growth.xs('readout', level=1))}"]
-            if growth["untrained"].notna().all():
-                silenced = {s: growth.xs(s, level="silencing") for s in SILENCED}
-        for silencing, found in silenced.items():
-            sharpens = None if found is None else found.groupby(level="place", sort=False)["sharpens"].all()
-            parts[f"SNR, {name}, {SILENCED[silencing]} silenced"] = (
-                (UNMEASURED, "") if sharpens is None else _where(sharpens, "`{}`")
-            )
+        parts |= {f"SNR, {name}, {word} silenced": _sharpened(growth, s) for s, word in SILENCED.items()}
     parts["heads"] = UNMEASURED, ""
     if tuned := [run for run in networks.get("fine-tuned", ()) if run.has("heads")]:
         found = heads_tables.controls(tuned)
@@ -288,6 +282,14 @@ def language(networks: Mapping[str, Sequence]) -> Finding:
         f"In a sentence encoder, {told[0]}." if told else "No run on sentences has a result.",
         pd.DataFrame(rows, columns=["measured", "found", "its controls", "speaks for the claim"]),
     )
+
+
+def _sharpened(growth: pd.DataFrame | None, silencing: str) -> tuple[str, str]:
+    """The verdict over places; not measured without the network, or that at random weights."""
+    if growth is None or growth["untrained"].isna().any():
+        return UNMEASURED, ""
+    found = growth.xs(silencing, level="silencing")
+    return _where(found.groupby(level="place", sort=False)["sharpens"].all(), "`{}`")
 
 
 def _snr_beside_controls(name: str, growth: pd.DataFrame) -> list[tuple[str, str, str, bool | None]]:

@@ -278,7 +278,10 @@ def test_4_is_judged_over_seeds_at_the_longest_retraining(losses, permuted, expe
         runs.append(Made(andc=shortly(0.3, andc=0.1, permuted=0.9), retraining=lengths(0.3, last)))
     finding = claims._pruning(Seeds(*runs))
     assert (finding.verdict, gained(finding)) == (expected, against)
-    assert "retrained for 16 epochs (3 seeds)" in finding.said and "(70% kept" in finding.said
+    points, beyond = against["unpruned"]
+    shown = "; a loss beyond two standard errors)" if points < 0 else ")"
+    left = shown if beyond else "; two standard errors leave a loss of "
+    assert "retrained for 16 epochs (3 seeds)" in finding.said and f"(70% kept{left}" in finding.said
 
 
 def test_4_names_every_control_that_was_measured():
@@ -432,6 +435,8 @@ def test_of_language_sharpening_is_judged_in_every_seed_and_beside_random_weight
     [
         ({}, HOLDS),
         ({"p": 0.01}, f"{NOT} (against it: random heads)"),
+        ({"z": np.nan, "p": np.nan}, f"{NOT} (against it: random heads)"),
+        ({"untrained_observed": 0.6}, f"{NOT} (against it: untrained network)"),
         ({"shuffled_observed": 0.5}, f"{PART} (against it: shuffled labels)"),
         ({"damage_low": 0.0}, f"{PART} (against it: removal)"),
     ],
@@ -450,7 +455,8 @@ def test_of_language_what_lacks_its_networks_is_not_measured():
     assert found[READOUT] == found[INPUT] == found["heads"] == UNMEASURED
     assert found["SNR, as published, read-out silenced"] == HOLDS
     alone = of_language([sharp], untrained=None, published=None)
-    assert alone[READOUT] == alone["SNR, as published, input silenced"] == UNMEASURED != alone["heads"]
+    assert alone[READOUT] == alone["SNR, as published, input silenced"] == UNMEASURED
+    assert alone["heads"] == f"{PART} (against it: rotated nodes)"  # of which these have no shape of their own
 
 
 def test_of_language_every_control_is_named_beside_the_number():
@@ -461,6 +467,7 @@ def test_of_language_every_control_is_named_beside_the_number():
     for control in ("shuffled labels", "random weights: +", "input silenced", "random heads", "untrained network",
                     "rotated nodes", "any nodes", "removal", "mean of 2 seeds"):  # fmt: skip
         assert control in text
+    assert text.count("random weights: +") == text.count("shuffled labels: ") == 12  # places, networks, silencings
     speaks = finding.evidence.set_index("measured")["speaks for the claim"]
     assert speaks["SNR at `ff`, fine-tuned, input silenced"] and not speaks["SNR at `ff`, as published, input silenced"]
 

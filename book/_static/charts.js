@@ -118,7 +118,7 @@
           if (result) result.finalize();
           else { // the text comes first, with the room that the drawing will take
             element.style.minHeight = `${Math.round(fit(spec, element, width).height)}px`;
-            await window.typeset; // see pages.py
+            await window.typeset; // see page.js
           }
           done((result = await fill(element, spec, options, width)));
           element.dataset.drawn = "yes";

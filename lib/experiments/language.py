@@ -88,8 +88,8 @@ def growth(table: pd.DataFrame) -> pd.DataFrame:
 class Beside:
     """A run that takes another one, of the same network at random weights, for its untrained network."""
 
-    def __init__(self, run, bare):
-        self._run, self._bare = run, bare
+    def __init__(self, run, bare, thresholds: tuple[float, ...]):
+        self._run, self._bare, self._thresholds = run, bare, thresholds
 
     def __getattr__(self, name: str):
         if name.startswith("_"):  # not there yet while it is copied
@@ -100,26 +100,34 @@ class Beside:
         return stage == "untrained" or self._run.has(stage)
 
     def seeds(self, stage: str) -> list["Beside"]:
-        return [Beside(run, self._bare) for run in self._run.seeds(stage)]
+        return [Beside(run, self._bare, self._thresholds) for run in self._run.seeds(stage)]
 
     def table(self, name: str) -> pd.DataFrame:
-        return _as_untrained(self._bare) if name == "untrained" else self._run.table(name)
+        return _as_untrained(self._bare, self._thresholds) if name == "untrained" else self._run.table(name)
 
 
 @cache
-def _as_untrained(bare) -> pd.DataFrame:
+def _as_untrained(bare, thresholds: tuple[float, ...]) -> pd.DataFrame:
     """The table "untrained" at both ends of `PLACES`, from a run at random weights."""
     ends = [s for place in PLACES for s in (at(bare.sites, place)[0], at(bare.sites, place)[-1])]
     accuracy = bare.table("probes").groupby("site")["test_accuracy"].first()
-    found = sharpening.table(bare, ends, sharpening.THRESHOLDS)
+    found = sharpening.table(bare, ends, thresholds)
     return found.assign(test_accuracy=found["site"].map(accuracy))
 
 
-def beside_random_weights(networks: Networks) -> Networks:
-    """The same networks, each with that at random weights (its first seed) as its untrained one, where there is one."""
+def beside_random_weights(
+    networks: Networks, thresholds: tuple[float, ...] = sharpening.THRESHOLDS
+) -> Networks:
+    """The same networks, each with that at random weights (its first seed) as its untrained one, where there is one.
+
+    thresholds: those at which the untrained network will be asked for.
+    """
     if not (bare := networks.get("random weights")):
         return networks
-    return {name: runs if runs is bare else [Beside(run, bare[0]) for run in runs] for name, runs in networks.items()}
+    return {
+        name: runs if runs is bare else [Beside(run, bare[0], thresholds) for run in runs]
+        for name, runs in networks.items()
+    }
 
 
 def sharper(networks: Networks, name: str) -> list[str] | None:
@@ -129,9 +137,8 @@ def sharper(networks: Networks, name: str) -> list[str] | None:
     """
     if not networks.get(name) or not networks.get("random weights"):
         return None
-    found = sharpening.growth_of_seeds(
-        beside_random_weights(networks)[name], PLACES, (snp.THRESHOLD,), silencings=("readout",)
-    )
+    runs = beside_random_weights(networks, (snp.THRESHOLD,))[name]
+    found = sharpening.growth_of_seeds(runs, PLACES, (snp.THRESHOLD,), silencings=("readout",))
     sharpens = found.groupby(level="place", sort=False)["sharpens"].all()
     return [place for place in PLACES if sharpens[place]]
 
