@@ -433,11 +433,17 @@ def test_a_report_and_an_error_say_where_the_result_lies(folder, chapter, monkey
         runs.load("tiny")
 
 
-def test_a_chapter_without_parameters_is_one_line(folder, chapter, monkeypatch, capsys):
-    notebook(chapter[0], "run = 'tiny'", tags=())
+def test_a_chapter_whose_parameters_name_no_run_is_one_line(folder, chapter, monkeypatch, capsys):
+    notebook(chapter[0], "seed = 0")
     assert command(reproduce, "tiny", monkeypatch=monkeypatch) == 1
     error = capsys.readouterr().err
-    assert "01.ipynb has no cell tagged `parameters` that assigns run: add one" in error and error.count("\n") == 1
+    assert "01.ipynb does not assign run: it should" in error and error.count("\n") == 1
+
+
+def test_a_chapter_about_no_run_is_not_executed(folder, chapter):
+    assert reproduce.chapters_of("tiny") == [chapter[0]]
+    notebook(chapter[0], "run = 'tiny'", tags=())
+    assert reproduce.chapters_of("tiny") == []
 
 
 def test_a_run_named_twice_is_one(folder, monkeypatch):

@@ -14,7 +14,7 @@ from lib.data.augment.mixing import Targets
 from lib.data.augment.plan import Augmentation
 from lib.experiments.trials import hold_out
 from lib.recipes import REFERENCE, TrainingRecipe
-from lib.system import files
+from lib.system import device, files
 from lib.system.device import precision, products
 from lib.system.errors import OutOfTime
 from lib.training import evaluate, loop, resume, step
@@ -162,6 +162,23 @@ def test_muon_moves_the_matrices_of_encoders_and_adamw_the_rest():
     assert moved | rest == {id(p) for p in network.parameters()} and not moved & rest
     with pytest.raises(ValueError, match="'muon' is for the matrices of a network's `encoders`"):
         step.optimisers(torch.nn.Linear(2, 2), STAGED)
+
+
+def test_muon_orthogonalises_in_float32_where_bfloat16_has_no_units(monkeypatch):
+    torch.manual_seed(0)
+    gradient, moved = torch.randn(32, 64), {}
+    for units in (True, False):
+        monkeypatch.setattr(device, "_bfloat16_on_cpu", lambda units=units: units)
+        weight = nn.Parameter(torch.zeros(32, 64))
+        muon = torch.optim.Muon([weight], lr=1.0, weight_decay=0.0)
+        weight.grad = gradient.clone()
+        with device.muon_products("cpu"):
+            muon.step()
+        assert torch.equal(weight.grad, gradient)
+        moved[units] = weight.detach()
+    assert torch.equal(moved[True], moved[True].bfloat16().float())
+    assert not torch.equal(moved[False], moved[False].bfloat16().float())
+    torch.testing.assert_close(moved[False], moved[True], rtol=0, atol=0.02)
 
 
 def test_a_clipped_gradient_is_not_longer_than_allowed():

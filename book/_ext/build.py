@@ -1,35 +1,27 @@
 """Builds the book into _build/html, and only what has to be built.
 
-The execution cache of the book looks at code cells only, so it is dropped when anything else that a result depends on
-has changed. Pages are rendered anew when any text has changed: an incremental build does not repeat the warnings of
-pages that it leaves alone, and warnings are errors here.
+Chapters whose stored outputs are up to date are not executed (see `stored`). The execution cache that the others have
+looks at code cells only, so it is dropped when anything else that a result depends on has changed. Pages are rendered
+anew when any text has changed: an incremental build does not repeat the warnings of pages that it leaves alone, and
+warnings are errors here.
 """
 
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from stored import COMPUTED_FROM, ROOT, digest
+
 BUILD = ROOT / "_build"
 INDEX = BUILD / "html" / "index.html"
-COMPUTED_FROM = ["lib", "runs", "requirements.txt"]
 WRITTEN_IN = ["book", "_config.yml", "_toc.yml", "CITATION.cff"]
-SKIPPED = {"__pycache__", ".ipynb_checkpoints"}
 
 
-def digest(names: list[str]) -> str:
-    """One hash over the names and bytes of all files below `names`, and over the settings of this project."""
-    total = hashlib.sha256(repr(sorted(item for item in os.environ.items() if item[0].startswith("MODUS_"))).encode())
-    for name in names:
-        top = ROOT / name
-        for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
-            if path.is_file() and not SKIPPED & set(path.parts):
-                total.update(f"{path.relative_to(ROOT)}\0{path.stat().st_size}\0".encode())
-                total.update(path.read_bytes())
-    return total.hexdigest()
+def settings() -> str:
+    """This project's settings in the environment: a page shows what they say."""
+    return repr(sorted(item for item in os.environ.items() if item[0].startswith("MODUS_")))
 
 
 def read(stamp: Path) -> str:
@@ -37,8 +29,8 @@ def read(stamp: Path) -> str:
 
 
 def build() -> int:
-    executed, rendered = BUILD / "executed.sha256", BUILD / "rendered.sha256"
-    code, everything = digest(COMPUTED_FROM), digest(COMPUTED_FROM + WRITTEN_IN)
+    executed, rendered = BUILD / "executed_from.txt", BUILD / "rendered_from.txt"
+    code, everything = settings() + digest(COMPUTED_FROM), settings() + digest(COMPUTED_FROM + WRITTEN_IN)
     if INDEX.exists() and read(rendered) == everything:
         return 0
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+from stored import COMPUTED_FROM, KEY, ROOT, digest, made_from
 
-ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from lib.runs.reproduce import QUIET, chapters  # noqa: E402
+from lib.runs.reproduce import QUIET, chapters
 
 CHART = re.compile(r"altair-viz-[0-9a-f]{32}")
 SIZE = 4_000_000  # bytes a notebook may have
@@ -44,6 +44,7 @@ def refresh(path: Path):
         cell.metadata.pop("execution", None)
         kept = (settled(output, f"{path.stem}-{n}") for output in cell.outputs)
         cell.outputs = [output for output in kept if output is not None]
+    notebook.metadata[KEY] = made_from(notebook, digest(COMPUTED_FROM))
     text = nbformat.writes(notebook) + "\n"
     if len(text) > SIZE:
         raise ValueError(f"{path.name} has {len(text):,} bytes with its outputs, more than {SIZE:,}: show less in it")

@@ -115,9 +115,7 @@ def _as_untrained(bare, thresholds: tuple[float, ...]) -> pd.DataFrame:
     return found.assign(test_accuracy=found["site"].map(accuracy))
 
 
-def beside_random_weights(
-    networks: Networks, thresholds: tuple[float, ...] = sharpening.THRESHOLDS
-) -> Networks:
+def beside_random_weights(networks: Networks, thresholds: tuple[float, ...] = sharpening.THRESHOLDS) -> Networks:
     """The same networks, each with that at random weights (its first seed) as its untrained one, where there is one.
 
     thresholds: those at which the untrained network will be asked for.

@@ -9,9 +9,7 @@ from lib.experiments import language, pruning_verdict
 MISSING = "Not measured yet."
 
 
-def in_short(
-    networks: language.Networks, nodes: pd.DataFrame, clusters: pd.DataFrame, broken: pd.DataFrame
-) -> str:
+def in_short(networks: language.Networks, nodes: pd.DataFrame, clusters: pd.DataFrame, broken: pd.DataFrame) -> str:
     """The findings in a few lines of Markdown; of the networks, `along`, `clusters_in_domains` and `polarisation`.
 
     Of the fine-tuned network, where it was measured, else of the network as published.

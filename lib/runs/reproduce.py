@@ -38,9 +38,10 @@ def chapters() -> list[Path]:
 
 
 def chapters_of(run: str) -> list[Path]:
-    """Those that are written for a run like this one: their own run, in the cell of parameters, has a network alike."""
+    """Those about a run like this one: the run that their cell of parameters names has a network of the same kind."""
     kind = type(runs.defined(run).network)
-    return [c for c in chapters() if type(runs.defined(_parameters(c)["run"]).network) is kind]
+    own = {chapter: _parameters(chapter).get("run") for chapter in chapters()}
+    return [chapter for chapter, name in own.items() if name and type(runs.defined(name).network) is kind]
 
 
 def reproduce(
@@ -164,13 +165,13 @@ def check_parameters(chapter: Path, parameters: dict):
 
 
 def _parameters(chapter: Path) -> dict:
-    """What a chapter's cell tagged `parameters` assigns; ValueError if it has no such cell, or one without a run."""
+    """What a chapter's cell tagged `parameters` assigns, nothing if it has none; ValueError for one without a run."""
     cells = json.loads(chapter.read_text(encoding="utf-8"))["cells"]
     source = ["".join(c["source"]) for c in cells if "parameters" in c["metadata"].get("tags", [])]
     assignments = [node for s in source for node in ast.parse(s).body if isinstance(node, ast.Assign)]
     found = {t.id: ast.literal_eval(node.value) for node in assignments for t in node.targets}
-    if "run" not in found:
-        raise ValueError(f"{chapter} has no cell tagged `parameters` that assigns run: add one")
+    if source and "run" not in found:
+        raise ValueError(f"the cell tagged `parameters` of {chapter} does not assign run: it should")
     return found
 
 

@@ -1,5 +1,6 @@
 """What a computation needs of its machine: tensors on the device, memory that is kept, seeds, a bar that shows it."""
 
+import contextlib
 import ctypes
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from itertools import chain
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from tqdm.auto import tqdm
 
 TRIM_THRESHOLD, TOP_PAD, MMAP_MAX, ARENA_MAX = -1, -2, -4, -8  # of malloc.h
@@ -51,6 +53,20 @@ def products(asked: str, device: str | torch.device) -> torch.autocast:
     """A context in which matrices are multiplied in `precision(asked, device)`."""
     low = precision(asked, device) == "bf16"
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=low)
+
+
+def muon_products(device: str | torch.device) -> contextlib.AbstractContextManager:
+    """A context for a step of `torch.optim.Muon`, which orthogonalises in bfloat16 whatever is asked for: float32 on a
+    CPU without units for bfloat16, where that alone takes several times as long as the forward and backward pass."""
+    slow = torch.device(device).type == "cpu" and not _bfloat16_on_cpu()
+    return _Float32ForBfloat16() if slow else contextlib.nullcontext()
+
+
+class _Float32ForBfloat16(TorchFunctionMode):
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function is torch.Tensor.bfloat16:
+            return args[0].to(torch.float32, copy=True)
+        return function(*args, **(kwargs or {}))
 
 
 @cache

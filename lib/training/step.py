@@ -8,23 +8,20 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from lib.data.augment.mixing import Targets
 from lib.recipes import TrainingRecipe
 from lib.system import parallel
-from lib.system.device import precision, products
+from lib.system.device import muon_products, precision, products
 
 
 class TrainingStep:
     """Trains `network`, in place, a batch a call.
 
     On a GPU, and where the recipe says so, matrices are multiplied in bfloat16, weights and moments kept in float32;
-    images run through a GPU's stem in channels-last order; `compiled` also compiles the network. The processes of a
-    group (`lib.system.parallel`) each call with their part of the batch, and their gradients are averaged.
+    `compiled` also compiles the network. Convolutions work in the memory layout in which the images come. The processes
+    of a group (`lib.system.parallel`) each call with their part of the batch, and their gradients are averaged.
     """
 
     def __init__(self, network: nn.Module, recipe: TrainingRecipe, compiled: bool = False):
         self.network, self.recipe = network, recipe
         self.device = next(network.parameters()).device
-        gpu = self.device.type == "cuda"
-        if gpu:
-            network.to(memory_format=torch.channels_last)
         self.precision = precision(recipe.precision, self.device)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimisers = optimisers(network, recipe)
@@ -33,7 +30,7 @@ class TrainingStep:
             self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
         self.forward = torch.compile(network) if compiled else network
         if parallel.size() > 1:
-            here = [torch.cuda.current_device()] if gpu else None
+            here = [torch.cuda.current_device()] if self.device.type == "cuda" else None
             self.forward = DistributedDataParallel(self.forward, device_ids=here)
 
     def __call__(
@@ -55,7 +52,8 @@ class TrainingStep:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = lr
-            optimiser.step()
+            with muon_products(self.device):
+                optimiser.step()
         if self.averaged:
             self.averaged.update_parameters(self.network)
         return torch.stack([loss.detach() * len(images), targets.correct(logits.detach())])
