@@ -229,7 +229,7 @@ def _mechanism(run) -> Finding:
         return Finding(claim, chapter, UNMEASURED, "", "No CNN was trained on this run's images.", pd.DataFrame())
     found = filters.growth(run.table("cnn"))
     trained, untrained = (found.loc[[f"{of}, {r}" for r in filters.READOUTS]] for of in ("CNN", "untrained"))
-    grows = pd.Series(trained["change"].to_numpy() > untrained["change"].clip(lower=0).to_numpy(), filters.READOUTS)
+    grows = pd.Series(filters.beyond(*(f["change"].to_numpy() for f in (trained, untrained))), filters.READOUTS)
     ends = _listed(
         f"from {r['first']:.1f} to {r['last']:.1f} ({name})"
         for name, (_, r) in zip(filters.READOUTS, trained.iterrows(), strict=True)
@@ -295,13 +295,13 @@ def _sharpened(growth: pd.DataFrame | None, silencing: str) -> tuple[str, str]:
 def _snr_beside_controls(name: str, growth: pd.DataFrame) -> list[tuple[str, str, str, bool | None]]:
     rows, seeds = [], growth["seed"].nunique()
     for (place, silencing), part in growth.groupby(level=["place", "silencing"], sort=False):
-        r = part[["first", "last", "shuffled_first", "shuffled_last", "change", "error", "untrained"]].mean()
+        r = part[["first", "last", "null_first", "null_last", "change", "error", "untrained"]].mean()
         untrained = f"{r['untrained']:+.2f}" if pd.notna(r["untrained"]) else "not measured"
         rows.append(
             (
                 f"SNR at `{place}`, {name}, {SILENCED[silencing]} silenced",
                 f"{r['first']:.2f} to {r['last']:.2f}" + f", mean of {seeds} seeds" * (seeds > 1),
-                f"shuffled labels: {r['shuffled_first']:.2f} to {r['shuffled_last']:.2f}; change of the excess over"
+                f"shuffled labels: {r['null_first']:.2f} to {r['null_last']:.2f}; change of the excess over"
                 f" them {r['change']:+.2f} (standard error of a seed {r['error']:.2f}); the same at random weights:"
                 f" {untrained}",
                 bool(part["sharpens"].all()) if pd.notna(r["untrained"]) else None,

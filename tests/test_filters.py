@@ -51,6 +51,11 @@ def test_growth_counts_what_exceeds_the_control():
     assert found.loc["level", ["change", "rising", "rho"]].tolist() == pytest.approx([0, 2, 1])
 
 
+def test_an_effect_counts_where_it_exceeds_that_of_no_training():
+    change, untrained = np.array([1.0, 1.0, -0.1, 0.1]), np.array([0.5, 1.5, -1.0, np.nan])
+    assert filters.beyond(change, untrained).tolist() == [True, False, False, False]
+
+
 def test_the_published_cnn_reaches_what_is_recorded(monkeypatch):
     monkeypatch.delenv("MODUS_RUNS", raising=False)
     run = runs.load("glyphs", ["cnn"])

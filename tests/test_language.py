@@ -109,15 +109,6 @@ def test_nodes_along_the_encoders_are_measured_as_everywhere():
     assert language.along({"deep": [three]}, ends=True)["encoder"].tolist() == [1, 3]
 
 
-def test_growth_is_that_of_the_excess_over_shuffled_labels():
-    rows = [
-        {"network": "a", "seed": 0, "place": "ff", "encoder": e, "snr": s, "control": c}
-        for e, s, c in ((2, 9.0, 9.0), (1, 2.0, 1.0), (3, 4.0, 1.5))
-    ]
-    found = language.growth(pd.DataFrame(rows)).iloc[0]
-    assert (found["first"], found["last"], found["change"]) == (2.0, 4.0, 1.5)
-
-
 def test_seeds_are_summarised_by_their_mean_and_range():
     table = pd.DataFrame(
         {"network": "a", "seed": [0, 1], "place": "ff", "encoder": 1, "snr": [1.0, 3.0], "control": 1.0}

@@ -192,12 +192,22 @@ def test_charts_of_pruning_draw_what_they_are_given():
 @pytest.mark.parametrize(
     ("andc", "said"),
     [
-        (0.40, "ANDC loses 10.0 points (50.0% to 40.0%)"),
-        (0.49, "ANDC loses 1.0 points (within two standard errors) (50.0% to 49.0%)"),
-        (0.51, "ANDC gains 1.0 points (within two standard errors) (50.0% to 51.0%)"),
-        (0.60, "ANDC gains 10.0 points (50.0% to 60.0%)"),
+        (0.40, "ANDC loses 10.0 points against the unpruned network (50.0% to 40.0%), more than two standard errors"),
+        (0.49, "ANDC loses 1.0 points against the unpruned network (50.0% to 49.0%), no more than two"),
+        (0.51, "ANDC gains 1.0 points against the unpruned network (50.0% to 51.0%), no more than two"),
+        (0.60, "ANDC gains 10.0 points against the unpruned network (50.0% to 60.0%), more than two"),
     ],
 )
-def test_a_verdict_says_loss_or_gain_and_whether_it_is_within_its_error(andc, said):
-    verdict = pruning_tables.Verdict("none", 0.7, 0.5, andc, 0.5, 0.5, "random", 0.5, 0.01)
-    assert said in verdict.sentence()
+def test_a_judgement_says_loss_or_gain_and_whether_it_is_within_its_error(andc, said):
+    about = {"layers": "ff", "encoder": 0, "reading": "diagonal", "seed": 0, "images": 5_000, "kept": 0.7}
+    rows = [
+        about | {"regime": regime, "threshold": threshold, "method": method, "top1": top1}
+        for regime in ("none", "retrained")
+        for threshold, of_rule in ((0.3, andc), (0.6, 0.1))
+        for method, top1 in (("dense", 0.5), ("andc", of_rule), ("permuted", 0.5))
+    ]
+    found = pruning_verdict.regimes(pd.DataFrame(rows), 0.35)
+    assert [each.retraining for each in found] == ["nothing trained", "retrained"]
+    for each in found:
+        (line,) = pruning_verdict.sentences(each)
+        assert line.startswith("At threshold 0.3, 70% of the weights kept, ") and said in line

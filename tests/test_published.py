@@ -1,7 +1,6 @@
 """The published runs: complete, small, and what their tables say still follows from the code."""
 
 import json
-import re
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import torch
 
 from lib import andc, heads, runs, snp
 from lib.encoders import READOUT
-from lib.experiments import pruning_tables, retraining
+from lib.experiments import pruning_tables, pruning_verdict, retraining
 from lib.runs.results import packed
 
 RECORDS = {path.parent.name: json.loads(path.read_text()) for path in sorted(runs.PUBLISHED.glob("*/run.json"))}
@@ -116,15 +115,13 @@ def test_the_rate_of_retraining_is_the_one_that_the_trial_chose(name, monkeypatc
 
 def test_every_regime_gets_a_verdict(run):
     table = pruning_tables.of_seeds([run])
-    found = pruning_tables.verdicts(table, snp.THRESHOLD)
-    assert [v.regime for v in found] == ["none", "readout", "retrained", *(["scratch"] if run.has("scratch") else [])]
-    for v in found:
-        row = table[
-            (table["regime"] == v.regime) & (table["method"] == "andc") & np.isclose(table["kept"], v.kept)
-        ].iloc[0]
-        assert v.andc == row["top1"] and v.best_accuracy >= v.magnitude
-        assert f"{v.dense:.1%} to {v.andc:.1%}" in v.sentence()
-    known = sorted(run.definition.andc.thresholds)
-    expected = f"no network was pruned at threshold 0.123 in regime 'none'; there are {known}"
-    with pytest.raises(ValueError, match=re.escape(expected)):
-        pruning_tables.verdict(table, "none", 0.123)
+    found = pruning_verdict.regimes(table, snp.THRESHOLD)
+    tried = ["none", "readout", "retrained", *(["scratch"] if run.has("scratch") else [])]
+    assert [each.retraining for each in found] == [pruning_verdict.REGIMES[regime] for regime in tried]
+    for regime, each in zip(tried, found, strict=True):
+        (dense,) = each.against("dense")
+        part = table[(table["regime"] == regime) & (table["method"] == "andc") & np.isclose(table["kept"], dense.kept)]
+        assert dense.andc == part["top1"].iloc[0] and dense.accuracy == pruning_tables.dense(table, regime)
+        assert {"permuted", "magnitude"} <= set(each.controls)
+        (line,) = pruning_verdict.sentences(each)
+        assert f"{dense.accuracy:.1%} to {dense.andc:.1%}" in line

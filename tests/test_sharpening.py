@@ -38,3 +38,14 @@ def test_the_error_of_a_growth_is_that_of_both_ends_and_unknown_where_one_is():
     unknown = ends.assign(snr_error=ends["snr_error"].replace(0.4, np.nan))
     for without in (unknown, ends.drop(columns="snr_error")):
         assert np.isnan(sharpening.growth(without)["error"]).all()
+
+
+def test_growth_is_that_of_the_excess_over_shuffled_labels_whatever_the_layers_are_called():
+    rows = [
+        {"network": "a", "seed": 0, "place": "ff", "layer": e, "snr": s, "control": c}
+        for e, s, c in ((2, 9.0, 9.0), (1, 2.0, 1.0), (3, 4.0, 1.5))
+    ]
+    found = sharpening.growth(pd.DataFrame(rows), ("network", "seed", "place"), "layer", "control")
+    row = found.loc[("a", 0, "ff")]
+    assert (row["first"], row["last"], row["null_last"], row["change"]) == (2.0, 4.0, 1.5, 1.5)
+    assert sharpening.growth(pd.DataFrame(rows), ("network",), "layer", "control").index.tolist() == ["a"]

@@ -10,6 +10,7 @@ import pandas as pd
 from lib import adapt, snp
 from lib.cnn import CNN
 from lib.data import ImageSet
+from lib.experiments import sharpening
 from lib.recipes import CNNRecipe, ProbeRecipe
 from lib.sites import at, parse
 from lib.study import Study
@@ -77,30 +78,27 @@ def of_transformer(run, places: tuple[str, ...] = ("mha", "ff_hidden", "ff")) ->
 
 
 def growth(table: pd.DataFrame) -> pd.DataFrame:
-    """What becomes of the SNR from the first layer to the last, one row a network.
+    """What becomes of the SNR from the first layer to the last, one row a network: `sharpening.growth`, and more of it.
 
-    first, last: SNR; null_first, null_last: the same with shuffled labels; change: of the excess over them; rising, of
-    steps: from layer to layer; best: the layer of the largest excess; rho: rank correlation of SNR and probe accuracy.
+    rising, of steps: from layer to layer; best: the layer of the largest excess over shuffled labels; rho: rank
+    correlation of SNR and probe accuracy.
     """
-    found = []
+    found = sharpening.growth(table, ("network",), "layer", "control").drop(columns="error")
+    more = {}
     for name, part in table.groupby("network", sort=False):
-        snr, null = part["snr"].to_numpy(), part["control"].to_numpy()
-        excess = snr - null
-        found.append(
-            {
-                "network": name,
-                "first": snr[0],
-                "last": snr[-1],
-                "null_first": null[0],
-                "null_last": null[-1],
-                "change": excess[-1] - excess[0],
-                "rising": int((np.diff(snr) > 0).sum()),
-                "steps": len(snr) - 1,
-                "best": int(part["layer"].iloc[excess.argmax()]),
-                "rho": part["snr"].corr(part["accuracy"], method="spearman"),
-            }
-        )
-    return pd.DataFrame(found).set_index("network")
+        excess = (part["snr"] - part["control"]).to_numpy()
+        more[name] = {
+            "rising": int((np.diff(part["snr"]) > 0).sum()),
+            "steps": len(part) - 1,
+            "best": int(part["layer"].iloc[excess.argmax()]),
+            "rho": part["snr"].corr(part["accuracy"], method="spearman"),
+        }
+    return found.join(pd.DataFrame(more).T)
+
+
+def beyond(change, untrained):
+    """The rule of claim 6: whether the excess grows, and by more than in the untrained network (number or array)."""
+    return change > np.maximum(untrained, 0)
 
 
 def of_runs(runs) -> pd.DataFrame:

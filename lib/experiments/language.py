@@ -69,22 +69,6 @@ def along(networks: Networks, ends: bool = False) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "cluster_size", "rests_on", "rests_on_control"])
 
 
-def growth(table: pd.DataFrame) -> pd.DataFrame:
-    """What becomes of the SNR from first to last encoder: one row a network, seed and place of `along`.
-
-    first, last: SNR; null_first, null_last: with shuffled labels; change: of the excess over it.
-    """
-    rows = []
-    for key, part in table.groupby(["network", "seed", "place"], sort=False):
-        a, b = (part.sort_values("encoder").iloc[k] for k in (0, -1))
-        row = {"first": a["snr"], "last": b["snr"], "null_first": a["control"], "null_last": b["control"]}
-        change = (b["snr"] - b["control"]) - (a["snr"] - a["control"])
-        rows.append(dict(zip(("network", "seed", "place"), key, strict=True)) | row | {"change": change})
-    return pd.DataFrame(
-        rows, columns=["network", "seed", "place", "first", "last", "null_first", "null_last", "change"]
-    )
-
-
 class Beside:
     """A run that takes another one, of the same network at random weights, for its untrained network."""
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lib import snp
-from lib.experiments import language, pruning_verdict
+from lib.experiments import language, pruning_verdict, sharpening
 
 MISSING = "Not measured yet."
 
@@ -108,7 +108,7 @@ def one_node(run) -> str:
 
 def growth(nodes: pd.DataFrame) -> str:
     """One line a network: SNR at both ends, with shuffled labels, and in how many seeds its excess over them grows."""
-    lines, table = [], language.growth(nodes)
+    lines, table = [], sharpening.growth(nodes, ("network", "seed", "place"), control="control")
     for name, of_network in table.groupby("network", sort=False):
         told = []
         for place, part in of_network.groupby("place", sort=False):

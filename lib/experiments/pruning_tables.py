@@ -1,7 +1,6 @@
 """Reading the table "andc" of one or several runs: selections, and each ANDC network beside its control."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -66,56 +65,3 @@ def gains(table: pd.DataFrame, control: str = "permuted") -> pd.DataFrame:
     found = rule.join(other.rename("control"), how="inner").reset_index()
     p = (found["top1"] + found["control"]) / 2
     return found.assign(gain=found["top1"] - found["control"], error=np.sqrt(2 * p * (1 - p) / found["images"]))
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """ANDC in one regime at one threshold, both feed-forward layers pruned: accuracies, mean over seeds."""
-
-    regime: str
-    kept: float
-    dense: float  # nothing pruned, the same training
-    andc: float
-    control: float  # permuted
-    magnitude: float
-    best: str  # of the other methods
-    best_accuracy: float
-    error: float  # standard error of a difference of two of these, see `gains`
-
-    def against(self, other: str) -> str:
-        """The difference to another method in points, and whether it is within two standard errors."""
-        difference = self.andc - getattr(self, other)
-        return f"{100 * difference:+.1f} points{self._within(difference)}"
-
-    def _within(self, difference: float) -> str:
-        return " (within two standard errors)" if abs(difference) <= 2 * self.error else ""
-
-    def sentence(self) -> str:
-        loss = 100 * (self.dense - self.andc)
-        cost = f"{'loses' if loss > 0 else 'gains'} {abs(loss):.1f} points{self._within(loss / 100)}"
-        return (
-            f"**Regime {self.regime}**, {self.kept:.0%} of the weights kept: ANDC {cost} ({self.dense:.1%} to"
-            f" {self.andc:.1%}); against its permuted control {self.against('control')}, against $|w|$"
-            f" {self.against('magnitude')}. The best other method is {self.best} ({self.best_accuracy:.1%})."
-        )
-
-
-def verdict(table: pd.DataFrame, regime: str, threshold: float) -> Verdict:
-    """What the table says about a regime; ValueError if it has no such networks."""
-    part = select(table, layers="ff", threshold=threshold, regime=regime)
-    if part.empty:
-        known = sorted(set(select(table, layers="ff", regime=regime)["threshold"]))
-        raise ValueError(f"no network was pruned at threshold {threshold} in regime {regime!r}; there are {known}")
-    accuracy = part.groupby("method")["top1"].mean()
-    error = gains(part)["error"].mean() / np.sqrt(part["seed"].nunique())
-    best = accuracy.drop("andc").idxmax()
-    return Verdict(
-        regime, part["kept"].mean(), dense(table, regime), accuracy["andc"], accuracy["permuted"],
-        accuracy["magnitude"], best, accuracy[best], float(error),
-    )  # fmt: skip
-
-
-def verdicts(table: pd.DataFrame, threshold: float) -> list[Verdict]:
-    """One verdict a regime that was tried, at the tried threshold that is nearest to `threshold`."""
-    tried = select(table, layers="ff", method="andc").groupby("regime", sort=False)["threshold"]
-    return [verdict(table, regime, min(t, key=lambda x: abs(x - threshold))) for regime, t in tried]

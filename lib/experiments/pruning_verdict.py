@@ -25,6 +25,14 @@ NAMES = {  # of what ANDC is compared with, in a sentence
 }
 
 
+REGIMES = {  # what was trained after pruning, in words
+    "none": "nothing trained",
+    "readout": "the classifier retrained",
+    "retrained": "retrained",
+    "scratch": "trained from scratch with the mask",
+}
+
+
 @dataclass(frozen=True)
 class Difference:
     """Accuracy of ANDC less that of another network at one threshold, mean over seeds."""
@@ -125,6 +133,20 @@ def judge(runs: Iterable, thresholds: Iterable[float]) -> Judgement:
         raise ValueError(f"no network was pruned at the thresholds {thresholds} and retrained; there are {known}")
     found = [d for t in judged for d in differences(table, t)]
     return Judgement(retraining, max(d.seeds for d in found), tuple(found))
+
+
+def regimes(table: pd.DataFrame, threshold: float) -> list[Judgement]:
+    """One judgement a regime that was tried, at the threshold tried there that is nearest to `threshold`.
+
+    table: as `pruning_tables.of_seeds` gives it.
+    """
+    rule = pruning_tables.select(table, layers="ff", method="andc")
+    found = []
+    for regime, tried in rule.groupby("regime", sort=False)["threshold"]:
+        nearest = min(tried, key=lambda t: abs(t - threshold))
+        there = tuple(differences(table[table["regime"] == regime], nearest))
+        found.append(Judgement(REGIMES[regime], max(d.seeds for d in there), there))
+    return found
 
 
 def differences(table: pd.DataFrame, threshold: float) -> list[Difference]:

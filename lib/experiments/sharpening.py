@@ -51,23 +51,29 @@ def table(
     return pd.DataFrame(rows)
 
 
-def growth(found: pd.DataFrame) -> pd.DataFrame:
-    """What becomes of the SNR from a place's first encoder to its last; index: place, silencing, threshold.
+def growth(
+    found: pd.DataFrame,
+    by: Sequence[str] = ("place", "silencing", "threshold"),
+    along: str = "encoder",
+    control: str = "shuffled_snr",
+) -> pd.DataFrame:
+    """What becomes of the SNR from the first layer to the last; the columns `by` are the index.
 
-    found: as `table` gives. first, last: SNR; shuffled_first, shuffled_last: the same with shuffled output labels;
-    change: of the SNR's excess over them; error: standard error of the change, from that of the SNR over nodes and that
-    of the mean over shufflings, without the controls' own over nodes; NaN where an end has none.
+    found: a row a layer, as `table` gives: its number (along), SNR, and SNR with shuffled output labels (control).
+    first, last: SNR; null_first, null_last: with shuffled labels; change: of the excess over them; error: standard
+    error of the change, from that of the SNR over nodes and that of the mean over shufflings, without the controls' own
+    over nodes; NaN where an end has none.
     """
     rows = {}
-    for key, part in found.groupby(["place", "silencing", "threshold"], sort=False):
-        ends = part.sort_values("encoder").iloc[[0, -1]]
-        (first, last), (null_first, null_last) = ends["snr"], ends["shuffled_snr"]
+    for key, part in found.groupby(list(by), sort=False):
+        ends = part.sort_values(along).iloc[[0, -1]]
+        (first, last), (null_first, null_last) = ends["snr"], ends[control]
         squares = ends.get("snr_error", np.nan) ** 2 + ends.get("shuffled_snr_std", 0.0) ** 2 / snp.RELABELLINGS
         error = np.sqrt(np.sum(np.broadcast_to(squares, 2)))  # of an array: NaN at one end is NaN
         rows[key] = (first, last, null_first, null_last, (last - null_last) - (first - null_first), error)
-    index = pd.MultiIndex.from_tuples(rows, names=["place", "silencing", "threshold"])
-    columns = ["first", "last", "shuffled_first", "shuffled_last", "change", "error"]
-    return pd.DataFrame(list(rows.values()), index, columns)
+    index = pd.MultiIndex.from_tuples(rows, names=by)
+    columns = ["first", "last", "null_first", "null_last", "change", "error"]
+    return pd.DataFrame(list(rows.values()), index if len(by) > 1 else index.get_level_values(0), columns)
 
 
 def growth_of_seeds(

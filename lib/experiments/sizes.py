@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import pandas as pd
 
 from lib import snp
-from lib.experiments import filters, pruning_tables, sharpening
+from lib.experiments import filters, pruning_tables, pruning_verdict, sharpening
 
 PLACES = ("mha", "ff")
 
@@ -54,12 +54,10 @@ def _heads(run) -> Quantities:
 
 def _pruning(run) -> Quantities:
     if run.has("andc"):
-        found = pruning_tables.verdict(pruning_tables.of_seeds([run]), "retrained", snp.THRESHOLD)
-        yield (
-            "ANDC less unpruned (points)",
-            100 * (found.andc - found.dense),
-            100 * (found.control - found.dense),
-        )
+        table = pruning_tables.of_seeds([run])
+        (found,) = pruning_verdict.regimes(table[table["regime"] == "retrained"], snp.THRESHOLD)
+        (dense,), (permuted,) = found.against("dense"), found.against("permuted")
+        yield "ANDC less unpruned (points)", 100 * dense.mean, 100 * (permuted.accuracy - dense.accuracy)
 
 
 def _filters(run) -> Quantities:
