@@ -14,6 +14,7 @@ HOLDS, PART, NOT, UNMEASURED = "holds", "holds in part", "does not hold here", "
 SHARPENED = ("mha", "ff_hidden", "ff")  # places at which claim 3 is judged
 MAIN_CONTROLS = ("permuted", "random", "magnitude")  # of claim 4, in its sentence; the evidence has all
 SILENCED = {"readout": "read-out", "input": "input"}
+NOT_OF_THE_PAPER = {"02-probes": "the premise of this book", "09-language": "its extension to language"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +73,16 @@ def finding(run, chapter: str) -> Finding:
 
 
 def in_short(findings: Iterable[Finding]) -> str:
-    """How many claims hold, in one sentence."""
-    verdicts = [finding.verdict for finding in findings if finding.verdict != UNMEASURED]
+    """How many claims of the paper hold, in one sentence, and what is not of the paper apart from them."""
+    measured = [finding for finding in findings if finding.verdict != UNMEASURED]
+    verdicts = [finding.verdict for finding in measured if finding.chapter not in NOT_OF_THE_PAPER]
     count = {v: n for v in (HOLDS, PART, NOT) if (n := verdicts.count(v))}
     said = (f"{n} {v if n == 1 else v.replace('holds', 'hold').replace('does', 'do')}" for v, n in count.items())
-    return f"Of {len(verdicts)} claims that were measured, {_listed(said)}."
+    ours = (f"{NOT_OF_THE_PAPER[f.chapter]} {f.verdict}" for f in measured if f.chapter in NOT_OF_THE_PAPER)
+    told = (
+        f"Of the {len(verdicts)} claims of the paper's abstract that were measured, {_listed(said)}" if verdicts else ""
+    )
+    return ". ".join(text[0].upper() + text[1:] for text in (told, *ours) if text) + "."
 
 
 def _accuracy(run) -> Finding:
@@ -119,14 +125,14 @@ def _clusters(run) -> Finding:
             for name, r in mean.iterrows()
         )
         + ".",
-        found,
+        found.rename(columns={"fewer_labels": "has fewer labels", "lower_snr": "has a lower SNR"}),
     )
 
 
 def _sharpening(run) -> Finding:
     found = sharpening.growth_of_seeds(run.seeds("fields"), SHARPENED)
     cases = found.groupby(level=found.index.names, sort=False)["sharpens"].all()
-    at = found.xs(snp.THRESHOLD, level="threshold")
+    at = found.xs(snp.THRESHOLD, level="threshold", drop_level=False)
     here = cases.xs(snp.THRESHOLD, level="threshold")
     where = "; ".join(
         f"{name} silenced: {', '.join(f'`{place}`' for place in SHARPENED if here[place, silencing]) or 'nowhere'}"
@@ -137,11 +143,26 @@ def _sharpening(run) -> Finding:
         "these features sharpen: the signal-to-noise ratio grows",
         "04-sharpening",
         HOLDS if cases.all() else PART if part else NOT,
-        where if part else "",
+        f"at threshold {snp.THRESHOLD:g}, {where}" if part else "",
         f"The signal-to-noise ratio goes {_grown(at.xs('readout', level='silencing'))}. It sharpens in {cases.sum()} of"
         f" {len(cases)} combinations of place, silencing and threshold.",
-        at.reset_index(),
+        at.reset_index().rename(columns=GROWTH),
     )
+
+
+GROWTH = {  # columns of `sharpening.growth` and what is built on it, for readers
+    "first": "SNR, first layer",
+    "last": "SNR, last layer",
+    "null_first": "shuffled labels, first",
+    "null_last": "shuffled labels, last",
+    "change": "growth of the excess",
+    "error": "its standard error",
+    "untrained": "growth, untrained",
+    "rising": "steps upward",
+    "steps": "of steps",
+    "best": "largest excess at layer",
+    "rho": "rank correlation with the probe's accuracy",
+}
 
 
 def _grown(growth: pd.DataFrame) -> str:
@@ -239,8 +260,10 @@ def _mechanism(run) -> Finding:
         chapter,
         *_where(grows, "the {} read-out"),
         f"From the first block to the last the signal-to-noise ratio of filters goes {ends};"
-        f" {_changed(trained['change'], untrained['change'], 'untrained CNN')}.",
-        found.reset_index(),
+        f" {_changed(trained['change'], untrained['change'], 'untrained CNN')}. The excess is largest at block"
+        f" {_listed(map(str, trained['best'].astype(int)))} of {int(trained['steps'].iloc[0]) + 1}. This rule is milder"
+        " than that of transformers: one seed, one threshold, one way of silencing, no errors over filters.",
+        found.reset_index().rename(columns=GROWTH),
     )
 
 

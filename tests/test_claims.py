@@ -144,19 +144,23 @@ SOFT = recognising(3, 1) + 0.55 * (recognising(3, 9) - recognising(3, 1))  # sha
         (
             sites(NOISY, SHARP, ff=(SHARP, NOISY)),
             {},
-            (PART, "read-out silenced: `mha`, `ff_hidden`; input silenced: `mha`, `ff_hidden`"),
+            (PART, "at threshold 0.3, read-out silenced: `mha`, `ff_hidden`; input silenced: `mha`, `ff_hidden`"),
         ),
         (sites(indifferent(2), indifferent(10)), {}, (NOT, "")),  # the SNR grows, and with shuffled labels as much
         (
             sites(NOISY, SHARP) | {(f"2.{p}", "input"): 1 - SHARP[:1] for p in claims.SHARPENED},
             {},
-            (PART, "read-out silenced: `mha`, `ff_hidden`, `ff`; input silenced: nowhere"),
+            (PART, "at threshold 0.3, read-out silenced: `mha`, `ff_hidden`, `ff`; input silenced: nowhere"),
         ),
         (sites(NOISY, SOFT), {}, (NOT, "")),  # only above the book's threshold
         (
             sites(SOFT, SHARP),
             {},
-            (PART, "read-out silenced: `mha`, `ff_hidden`, `ff`; input silenced: `mha`, `ff_hidden`, `ff`"),
+            (
+                PART,
+                "at threshold 0.3, read-out silenced: `mha`, `ff_hidden`, `ff`;"
+                " input silenced: `mha`, `ff_hidden`, `ff`",
+            ),
         ),
         (sites(NOISY, SHARP), {"snr": 30.0}, (NOT, "")),  # the untrained network's grows more
         (sites(NOISY, SHARP), {"snr": 1.0}, (HOLDS, "")),
@@ -307,13 +311,25 @@ SHAPED, OWNED = shaped_nodes(K, 4), np.stack([np.eye(K)[:, np.repeat(np.arange(K
         ({"p": 0.01}, SHAPED, (NOT, "against it: random heads")),
         ({"shuffled_observed": 0.5}, SHAPED, (PART, "against it: shuffled labels")),
         ({"shuffled_observed": 0.7, "shuffled_null_mean": 0.6}, SHAPED, (HOLDS, "")),  # an excess of 0.25 against 0.375
-        ({"untrained_observed": 0.6, "damage_low": 0.0}, SHAPED, (NOT, "against it: untrained network, removal")),
-        ({"damage_low": 0.0}, SHAPED, (PART, "against it: removal")),
-        ({"margin_z": 2.0}, SHAPED, (PART, "against it: random groups")),
-        ({"head_accuracy": 0.3}, SHAPED, (PART, "against it: any nodes")),
-        ({}, OWNED, (PART, "against it: rotated nodes")),  # subspaces of a head's own labels, however turned
-        ({}, np.random.default_rng(0).normal(size=(2, K, 20)), (PART, "against it: rotated nodes")),
-        ({"z": np.nan, "p": np.nan, "damage_low": np.nan}, SHAPED, (NOT, "against it: random heads, removal")),
+        (
+            {"untrained_observed": 0.6, "damage_low": 0.0},
+            SHAPED,
+            (NOT, "against it: untrained network, removal of a head"),
+        ),
+        ({"damage_low": 0.0}, SHAPED, (PART, "against it: removal of a head")),
+        ({"margin_z": 2.0}, SHAPED, (PART, "against it: random groups' best")),
+        ({"head_accuracy": 0.3}, SHAPED, (PART, "against it: as many nodes of any heads")),
+        (
+            {},
+            OWNED,
+            (PART, "against it: nodes rotated inside their heads"),
+        ),  # subspaces of a head's own labels, however turned
+        ({}, np.random.default_rng(0).normal(size=(2, K, 20)), (PART, "against it: nodes rotated inside their heads")),
+        (
+            {"z": np.nan, "p": np.nan, "damage_low": np.nan},
+            SHAPED,
+            (NOT, "against it: random heads, removal of a head"),
+        ),
     ],
 )
 def test_5_names_every_control_that_speaks_against_it(changed, pairs, expected):
@@ -338,11 +354,11 @@ def heads_run(changed: dict, pairs: np.ndarray) -> Made:
 def test_5_asks_every_seed():
     good, bad = heads_run({}, SHAPED), heads_run({"damage_low": -0.1}, SHAPED)
     finding = claims._experts(Seeds(good, bad))
-    assert (finding.verdict, finding.where) == (PART, "against it: removal")
+    assert (finding.verdict, finding.where) == (PART, "against it: removal of a head")
     found = finding.evidence.set_index("control")
-    assert found.loc["removal", "found"] == "rho = 0.50, 0.10 to 0.50 / rho = 0.50, -0.10 to 0.50"
-    names = ["random heads", "untrained network", "shuffled labels", "rotated nodes", "random groups", "any nodes"]
-    assert found.index.tolist() == [*names, "removal"]
+    assert found.loc["removal of a head", "found"] == "rho = 0.50, 0.10 to 0.50 / rho = 0.50, -0.10 to 0.50"
+    names = ["random heads", "untrained network", "shuffled labels", "nodes rotated inside their heads"]
+    assert found.index.tolist() == [*names, "random groups' best", "as many nodes of any heads", "removal of a head"]
     assert found["speaks for the claim"].tolist() == [True] * 6 + [False]
 
 
@@ -368,9 +384,18 @@ def test_6_asks_for_more_than_an_untrained_network_gives(pooled, flattened, expe
 
 
 def test_the_verdicts_in_short():
-    made = [claims.Finding("", "", v, "", "", pd.DataFrame()) for v in (HOLDS, NOT, PART, NOT, UNMEASURED)]
-    assert claims.in_short(made) == "Of 4 claims that were measured, 1 holds, 1 holds in part and 2 do not hold here."
-    assert claims.in_short(made[:1]) == "Of 1 claims that were measured, 1 holds."
+    def finding(chapter: str, verdict: str) -> claims.Finding:
+        return claims.Finding("", chapter, verdict, "", "", pd.DataFrame())
+
+    made = [finding("03-nodes", v) for v in (HOLDS, NOT, PART, NOT, UNMEASURED)]
+    told = (
+        "Of the 4 claims of the paper's abstract that were measured, 1 holds, 1 holds in part and 2 do not hold here."
+    )
+    assert claims.in_short(made) == told
+    premise, language = finding("02-probes", HOLDS), finding("09-language", PART)
+    ours = "The premise of this book holds. Its extension to language holds in part."
+    assert claims.in_short([premise, *made, language]) == f"{told} {ours}"
+    assert claims.in_short([premise, finding("09-language", UNMEASURED)]) == "The premise of this book holds."
 
 
 def test_a_card_shows_the_evidence_and_what_is_unknown():
@@ -381,6 +406,7 @@ def test_a_card_shows_the_evidence_and_what_is_unknown():
     assert 'class="verdict verdict-holds-in-part"' in card and "a <code>b</code> &lt; c" in card
     assert "| first place | grows | seed |\n| --- | --- | --- |\n| 25% | yes | 0 |\n| – | no | 1 |" in card
     assert "(02-probes.ipynb)" in card
+    assert "ipynb" not in verdicts.cards([claims.Finding("a", "02-probes", PART, "", "", evidence)], links=False)
 
 
 class OnSentences(Made):
@@ -438,7 +464,7 @@ def test_of_language_sharpening_is_judged_in_every_seed_and_beside_random_weight
         ({"z": np.nan, "p": np.nan}, f"{NOT} (against it: random heads)"),
         ({"untrained_observed": 0.6}, f"{NOT} (against it: untrained network)"),
         ({"shuffled_observed": 0.5}, f"{PART} (against it: shuffled labels)"),
-        ({"damage_low": 0.0}, f"{PART} (against it: removal)"),
+        ({"damage_low": 0.0}, f"{PART} (against it: removal of a head)"),
     ],
 )
 def test_of_language_the_heads_are_judged_as_everywhere(changed, expected):
@@ -456,7 +482,9 @@ def test_of_language_what_lacks_its_networks_is_not_measured():
     assert found["SNR, as published, read-out silenced"] == HOLDS
     alone = of_language([sharp], untrained=None, published=None)
     assert alone[READOUT] == alone["SNR, as published, input silenced"] == UNMEASURED
-    assert alone["heads"] == f"{PART} (against it: rotated nodes)"  # of which these have no shape of their own
+    assert (
+        alone["heads"] == f"{PART} (against it: nodes rotated inside their heads)"
+    )  # of which these have no shape of their own
 
 
 def test_of_language_every_control_is_named_beside_the_number():
@@ -465,7 +493,7 @@ def test_of_language_every_control_is_named_beside_the_number():
     assert finding.verdict == PART  # of the network as published the SNR does not grow
     text = finding.evidence.to_csv()
     for control in ("shuffled labels", "random weights: +", "input silenced", "random heads", "untrained network",
-                    "rotated nodes", "any nodes", "removal", "mean of 2 seeds"):  # fmt: skip
+                    "rotated inside", "any heads", "removal", "mean of 2 seeds"):  # fmt: skip
         assert control in text
     assert text.count("random weights: +") == text.count("shuffled labels: ") == 12  # places, networks, silencings
     speaks = finding.evidence.set_index("measured")["speaks for the claim"]

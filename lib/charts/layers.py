@@ -212,7 +212,13 @@ def by_size(table: pd.DataFrame) -> alt.Chart:
     means = base.mark_tick(thickness=2, width=22).encode(y=alt.Y("mean(y):Q", title=None))
     panels = list(dict.fromkeys(table["quantity"]))
     chart = alt.layer(points, means, data=long).facet(
-        alt.Facet("quantity:N", title=None, sort=panels, header=alt.Header(labelLimit=240)), columns=3
+        alt.Facet(
+            "quantity:N",
+            title=None,
+            sort=panels,
+            header=alt.Header(labelLimit=240, labelExpr="split(datum.label, '; ')"),
+        ),
+        columns=3,
     )
     chart = chart.resolve_scale(y="independent", x="independent").resolve_axis(x="independent")
     return described(chart, "Main numbers of the claims beside their controls, in networks of several sizes, by seed")

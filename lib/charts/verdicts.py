@@ -8,19 +8,22 @@ import numpy as np
 import pandas as pd
 
 
-def cards(findings: Iterable) -> str:
-    """A card for each `lib.claims.Finding`: claim, verdict and what was found; under a fold, evidence and chapter."""
-    return "\n\n".join(_card(finding) for finding in findings)
+def cards(findings: Iterable, links: bool = True) -> str:
+    """A card for each `lib.claims.Finding`: claim, verdict and what was found; under a fold, evidence and chapter.
+
+    links: whether to point to the chapter on it, for pages that are not that chapter.
+    """
+    return "\n\n".join(_card(finding, links) for finding in findings)
 
 
-def _card(finding) -> str:
+def _card(finding, link: bool) -> str:
     kind = finding.verdict.split(" here")[0].replace(" ", "-")
     claim = f"<strong>{_html(finding.claim)}</strong>" + f" ({_html(finding.where)})" * bool(finding.where)
     evidence = "" if finding.evidence.empty else f"{markdown(finding.evidence, finding.number)}\n\n"
     return (
         f'<details class="verdict verdict-{kind}">\n<summary><span class="verdict-chip">{finding.verdict}</span>'
         f' {claim}<span class="verdict-said">{_html(finding.said)}</span></summary>\n'
-        f"\n{evidence}[The chapter on it]({finding.chapter}.ipynb)\n\n</details>"
+        f"\n{evidence}{f'[The chapter on it]({finding.chapter}.ipynb){chr(10)}{chr(10)}' * link}</details>"
     )
 
 

@@ -55,12 +55,15 @@ def controls(runs: Iterable) -> list[Control]:
     shuffled labels    and larger than with a probe trained on shuffled labels: else it is one of what nodes respond to,
                        whatever the read-out makes of it. Standard deviations would not compare: fewer nodes recognise
                        a label there, so that the same excess lies fewer of them from chance
-    rotated nodes      nodes are more polarised beyond chance than after rotations inside their heads, by more than two
-                       standard deviations of these
-    random groups      the best head for a label beats the average one by more than the best of random groups does, by
-                       two standard deviations of these
-    any nodes          a head tells more labels than as many nodes of any heads
-    removal            a label suffers from losing the head that has its nodes: the 95 % interval of the rank
+    nodes rotated inside their heads
+                       nodes are more polarised beyond chance than after such rotations, by more than two standard
+                       deviations of these
+    random groups' best
+                       the best head for a label beats the average one by more than the best of random groups of nodes
+                       does, by two standard deviations of these
+    as many nodes of any heads
+                       a head tells more labels than these
+    removal of a head  a label suffers from losing the head that has its nodes: the 95 % interval of the rank
                        correlation lies above zero
 
     A control in which no node recognises any label leaves nothing, and so speaks for the claim.
@@ -81,16 +84,16 @@ def controls(runs: Iterable) -> list[Control]:
             for name, of in (("untrained network", "untrained"), ("shuffled labels", "shuffled"))
         ),
         control(
-            "rotated nodes", more_than_rotated,
+            "nodes rotated inside their heads", more_than_rotated,
             lambda t: f"excess {t.null_mean:.2f}, z = {t.z:.1f}", turned,
         ),
-        control("random groups", lambda r: r["margin_z"] > 2, lambda r: f"z = {r['margin_z']:.1f}"),
+        control("random groups' best", lambda r: r["margin_z"] > 2, lambda r: f"z = {r['margin_z']:.1f}"),
         control(
-            "any nodes", lambda r: r["head_accuracy"] > r["group_accuracy"],
+            "as many nodes of any heads", lambda r: r["head_accuracy"] > r["group_accuracy"],
             lambda r: f"{r['group_accuracy']:.1%}, a head {r['head_accuracy']:.1%}",
         ),
         control(
-            "removal", lambda r: r["damage_low"] > 0,
+            "removal of a head", lambda r: r["damage_low"] > 0,
             lambda r: f"rho = {r['damage_rho']:.2f}, {r['damage_low']:.2f} to {r['damage_high']:.2f}",
         ),
     ]  # fmt: skip

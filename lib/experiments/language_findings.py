@@ -28,7 +28,7 @@ def in_short(networks: language.Networks, nodes: pd.DataFrame, clusters: pd.Data
     lines.append(
         f"**Sharpening** ({name}): from first to last encoder the label becomes easier to read ({accuracy}), while the"
         f" signal-to-noise ratio of single nodes goes {snr}. Beyond shuffled labels and beyond random weights it grows"
-        f" {where}."
+        f" {where}, with the read-out of the other nodes silenced; the card below has their input silenced too."
     )
     rests = _range(ends, "rests_on", ".0f")
     lines.append(
@@ -130,10 +130,21 @@ def domains(clusters: pd.DataFrame, owners: pd.DataFrame) -> str:
             "- Pairs of intents in one cluster that are of one domain, by chance"
             f" {clusters['null_mean'].mean():.0%}: {_each(clusters, '.0%')}."
         )
+        lines += _beside_random_weights(clusters)
     for what, part in owners.groupby("what", sort=False):
         chance = round(part["null_mean"].mean(), 2) + 0.0  # no -0.00
         lines.append(f"- Heads and domains ({what}), index, by chance {chance:.2f}: {_each(part, '.2f')}.")
     return "\n".join(lines) or MISSING
+
+
+def _beside_random_weights(clusters: pd.DataFrame) -> list[str]:
+    """At how many sites the share of pairs of one domain exceeds that at random weights, means over seeds."""
+    share = clusters.groupby(["network", "place", "encoder"], sort=False)["observed"].mean().unstack("network")
+    if "random weights" not in share:
+        return []
+    random = share.pop("random weights")
+    told = (f"{name} at {(share[name] > random).sum()} of {share[name].notna().sum()} sites" for name in share)
+    return [f"- The share is larger than at random weights: {'; '.join(told)}."]
 
 
 def _each(tested: pd.DataFrame, form: str) -> str:

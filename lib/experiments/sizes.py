@@ -13,6 +13,8 @@ PLACES = ("mha", "ff")
 def side_by_side(runs: Iterable) -> pd.DataFrame:
     """One row a run, seed and quantity: run (named as its first seed), parameters, seed, quantity, value, control.
 
+    quantity: what it is and, after a semicolon, what its control is.
+
     runs: of which those with other seeds are found. What a run has not measured is left out. Quantities, with controls:
     the rise of the probes' accuracy from first to last encoder (untrained network); labels in a node's clusters and the
     SNR at the last encoder (shuffled output labels or the untrained network, whichever has more); the growth of the
@@ -25,11 +27,14 @@ def side_by_side(runs: Iterable) -> pd.DataFrame:
         for each in run.seeds("fields"):
             about = {"run": run.name, "parameters": each.results["parameters"], "seed": each.definition.seed}
             found = [q for part in (_encoders, _heads, _pruning, _filters) for q in part(each)]
-            rows += [about | {"quantity": name, "value": value, "control": control} for name, value, control in found]
+            rows += [
+                about | {"quantity": f"{name}; control: {by}", "value": value, "control": control}
+                for name, value, by, control in found
+            ]
     return pd.DataFrame(rows)
 
 
-Quantities = Iterator[tuple[str, float, float]]
+Quantities = Iterator[tuple[str, float, str, float]]  # name, value, name of the control, its value
 
 
 def _encoders(run) -> Quantities:
@@ -38,18 +43,19 @@ def _encoders(run) -> Quantities:
     clusters = sharpening.clusters_of_seeds([run], "mha").set_index("network")
     for place, row in accuracy.iterrows():
         untrained = row["untrained_last"] - row["untrained_first"]
-        yield f"accuracy, rise at {place} (points)", 100 * (row["last"] - row["first"]), 100 * untrained
+        yield f"accuracy, rise at {place} (points)", 100 * (row["last"] - row["first"]), "untrained", 100 * untrained
     for name, title in (("recognised", "labels in a node's clusters, last mha"), ("snr", "SNR, last mha")):
-        yield title, clusters.loc["trained", name], clusters[name].drop("trained").max()
+        controls = clusters[name].drop("trained")
+        yield title, clusters.loc["trained", name], "the stronger of two", controls.max()
     for place, row in growth.iterrows():
-        yield f"SNR, growth of its excess at {place}", row["change"], row["untrained"]
+        yield f"SNR, growth of its excess at {place}", row["change"], "untrained", row["untrained"]
 
 
 def _heads(run) -> Quantities:
     if run.has("heads"):
         last = run.table("heads_encoders").iloc[-1]
-        yield "polarisation of heads, last encoder", last["observed"], last["null_mean"]
-        yield "removal of heads, rank correlation", last["damage_rho"], 0.0
+        yield "polarisation of heads, last encoder", last["observed"], "random heads", last["null_mean"]
+        yield "removal of heads, rank correlation", last["damage_rho"], "none, 0", 0.0
 
 
 def _pruning(run) -> Quantities:
@@ -57,10 +63,10 @@ def _pruning(run) -> Quantities:
         table = pruning_tables.of_seeds([run])
         (found,) = pruning_verdict.regimes(table[table["regime"] == "retrained"], snp.THRESHOLD)
         (dense,), (permuted,) = found.against("dense"), found.against("permuted")
-        yield "ANDC less unpruned (points)", 100 * dense.mean, 100 * (permuted.accuracy - dense.accuracy)
+        yield "ANDC less unpruned (points)", 100 * dense.mean, "permuted", 100 * (permuted.accuracy - dense.accuracy)
 
 
 def _filters(run) -> Quantities:
     if run.has("cnn"):
         found = filters.growth(run.table("cnn"))["change"]
-        yield "CNN: SNR, growth of its excess (pooled)", found["CNN, pooled"], found["untrained, pooled"]
+        yield "CNN: SNR, growth of its excess (pooled)", found["CNN, pooled"], "untrained", found["untrained, pooled"]
