@@ -208,7 +208,10 @@ def test_what_is_said_names_every_control(networks):
         and "shuffled labels" in told
         and "untrained" in told
     )
-    assert "random heads" in language_findings.domains(clusters, owners)
+    domains = language_findings.domains(clusters, owners)
+    assert "random heads" in domains and "than at random weights: as published at 0 of" in domains
+    assert "; fine-tuned at 5 of 6 sites" in domains  # at one, all pairs are of one domain at random weights too
+    assert "at random weights:" not in language_findings.domains(clusters.query("network != 'random weights'"), owners)
     defined = networks | {"fine-tuned": [*networks["fine-tuned"], Made("tuned-2", at_random, seed=2)]}
     runs = language_findings.measured(networks | {"as published": []}, defined)
     assert runs == (
