@@ -98,10 +98,13 @@ def make(name: str, time_limit: float | None = None, compiled: bool = False) -> 
     return Run(name, compute=True, deadline=Deadline(time_limit), compiled=compiled)
 
 
-def published(name: str) -> "Run | None":
-    """The published result of a run, whatever MODUS_RUNS says; None if it is not complete and fresh."""
+def published(name: str, needed: Iterable[str] | None = None) -> "Run | None":
+    """The published result of a run, whatever MODUS_RUNS says; None if it lacks a stage, or has a stale one.
+
+    needed: stages; all but the optional ones if left out.
+    """
     run = Run(name, compute=False, folder=PUBLISHED / name)
-    return run if all(run.has(stage) for stage in REQUIRED) else None
+    return run if all(run.has(stage) for stage in (REQUIRED if needed is None else needed)) else None
 
 
 def measured_on(data: str, stage: str = "fields") -> list["Run"]:
