@@ -145,7 +145,7 @@ def permuted(mask: np.ndarray, generator: np.random.Generator, trades: int = 5) 
     them has and deal them out again, `trades` times the number of rows.
     """
     dealt = mask.copy()
-    for _ in range(trades * len(dealt)):
+    for _ in range(trades * len(dealt) if len(dealt) > 1 else 0):
         i, j = generator.choice(len(dealt), 2, replace=False)
         pool = np.flatnonzero(dealt[i] ^ dealt[j])
         size = int(dealt[i, pool].sum())
@@ -168,7 +168,7 @@ def levelled(mask: np.ndarray, generator: np.random.Generator, trades: int = 20)
     to the other; ties fall by lot. No trade lowers the number of the mask's weights.
     """
     found = random(mask, generator)
-    for _ in range(trades * len(found)):
+    for _ in range(trades * len(found) if len(found) > 1 else 0):
         i, j = generator.choice(len(found), 2, replace=False)
         pool = generator.permutation(np.flatnonzero(found[i] ^ found[j]))
         pool = pool[np.argsort(mask[j, pool].astype(int) - mask[i, pool], kind="stable")]

@@ -47,10 +47,11 @@ def claims(run) -> list[Finding]:
        threshold it sharpens in none, else holds in part;
     4. judged at the longest retraining that was measured (else after the short one of stage andc, and this is said),
        both feed-forward layers of all encoders pruned, at the thresholds of the recipe of retraining that were
-       measured: holds if at each of them ANDC loses no more against the unpruned network, equally retrained, than two
-       standard errors over seeds, in part if at some; separately, its difference to each control, named with its
-       number. With one seed the standard error is that of two accuracies on so many images. That no loss was found is
-       not that there is none: the sentence says how large a loss lies within two standard errors of what was found;
+       measured: holds if at each of them ANDC loses no more against the unpruned network, equally retrained, than the
+       margin of error, in part if at some; separately, its difference to each control, named with its number. The
+       margin is that of a 95 % interval over seeds by Student's t, with one seed two standard errors of two accuracies
+       on so many images. That no loss was found is not that there is none: the sentence says how large a loss lies
+       within the margin of what was found;
     5. judged at the last encoder by every control that was measured, each of which speaks for the claim only if it does
        in every seed; `lib.experiments.heads_tables.controls` has their rules. Holds if all speak for it; does not hold
        if random heads or the untrained network explain the polarisation, for then training has broken nothing; in part
@@ -199,7 +200,7 @@ def _pruning(run) -> Finding:
             "its accuracy (%)": 100 * d.accuracy,
             "ANDC (%)": 100 * d.andc,
             "difference (points)": 100 * d.mean,
-            "beyond two standard errors": bool(d.sign),
+            "beyond the margin of error": bool(d.sign),
         }
         for d in found.differences
     ]
@@ -209,7 +210,7 @@ def _pruning(run) -> Finding:
         *_where(harmless, "threshold {}"),
         f"With both feed-forward layers of all encoders pruned, {found.retraining} ({found.seeds}"
         f" seed{'s' * (found.seeds > 1)}), accuracy goes from {dense}. Against controls with as many weights, in"
-        f" points: {gained}; in brackets what lies within two standard errors.",
+        f" points: {gained}; in brackets what lies within the margin of error.",
         pd.DataFrame(evidence),
         "{:.1f}",
     )
@@ -217,9 +218,9 @@ def _pruning(run) -> Finding:
 
 def _left_open(difference: pruning_verdict.Difference) -> str:
     if difference.sign < 0:
-        return "; a loss beyond two standard errors"
-    loss = 100 * (2 * difference.error - difference.mean)
-    return "" if difference.sign else f"; two standard errors leave a loss of {loss:.1f} points open"
+        return "; a loss beyond the margin of error"
+    loss = 100 * (difference.margin - difference.mean)
+    return "" if difference.sign else f"; the margin of error leaves a loss of {loss:.1f} points open"
 
 
 def _experts(run) -> Finding:

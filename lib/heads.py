@@ -134,7 +134,9 @@ def rotation_test(
 
     class_means, weight: (K, nodes). A rotation inside the heads leaves the fields of all heads as they are and turns
     every node into a mixture. It changes how many nodes recognise a label, so each is compared with random heads of its
-    own. Large values speak for the nodes. ValueError as of `permutation_test`.
+    own. Large values speak for the nodes. Rotations of which that is undefined (no node recognises a label, or random
+    heads are as polarised as can be) are left out; all is NaN where fewer than two are left. ValueError as of
+    `permutation_test`.
     """
     generator = np.random.default_rng(seed)
 
@@ -145,8 +147,9 @@ def rotation_test(
         return float(excess(found.observed, found.null_mean))
 
     own = permutation_test(snp.Nodes(class_means, weight), heads, threshold, permutations, seed)
-    null = [measured(rotated(class_means, weight, heads, generator)) for _ in range(rotations)]
-    return against(float(excess(own.observed, own.null_mean)), np.array(null))
+    null = np.array([measured(rotated(class_means, weight, heads, generator)) for _ in range(rotations)])
+    known = null[np.isfinite(null)]
+    return against(float(excess(own.observed, own.null_mean)), known if len(known) > 1 else null)
 
 
 def against(observed: float, null: np.ndarray) -> PermutationTest:
@@ -216,6 +219,16 @@ def _centred(values: np.ndarray) -> np.ndarray:
     return np.round(values - values.mean(0) - values.mean(1, keepdims=True) + values.mean(), 6)
 
 
+def owners(counts: np.ndarray) -> np.ndarray:
+    """The head, from 0, that has most of each label, (K,) int; -1 where heads have as much, or none has any.
+
+    counts: (heads, K), of nodes that recognise a label or of accuracies. Which of equal heads comes first is a matter
+    of numbering, and would make labels that all heads tell alike look owned by one.
+    """
+    tied = (counts == counts.max(0)).sum(0) > 1
+    return np.where(tied, -1, counts.argmax(0))
+
+
 def same_partition(a: np.ndarray, b: np.ndarray) -> float:
     """Adjusted Rand index of two maps label -> head (K,): 1 if they group the labels alike, 0 on average by chance.
 
@@ -253,8 +266,13 @@ def kept_together(partners: np.ndarray, groups: np.ndarray, permutations: int = 
 def partition_test(a: np.ndarray, b: np.ndarray, permutations: int = 1000, seed: int = 0) -> PermutationTest:
     """`same_partition` of two maps of labels (K,), against its values where the labels of one are mixed up at random.
 
-    Do heads keep superclasses together, do seeds agree? The sizes of all groups stay, as in the index itself.
+    Do heads keep superclasses together, do seeds agree? The sizes of all groups stay, as in the index itself. Labels
+    that either map gives to none (-1) are left out; all is NaN where fewer than two are left.
     """
+    known = (np.asarray(a) >= 0) & (np.asarray(b) >= 0)
+    if known.sum() < 2:
+        return PermutationTest(np.nan, np.nan, np.nan, np.nan, np.nan)
+    a, b = (np.unique(np.asarray(v)[known], return_inverse=True)[1] for v in (a, b))
     generator = np.random.default_rng(seed)
     null = np.array([same_partition(a, generator.permutation(b)) for _ in range(permutations)])
     return against(same_partition(a, b), null)
@@ -287,8 +305,9 @@ def heads_in_groups(
 def together(owner: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
     """Of the pairs of labels of one group, the share whose labels have the same owner; and of all pairs, by chance.
 
-    owner, groups: (K,) int. NaN where no group has two labels.
+    owner, groups: (K,) int; labels without an owner (-1) are left out. NaN where no group has two labels.
     """
+    groups, owner = (np.asarray(v)[np.asarray(owner) >= 0] for v in (groups, owner))
     pairs = np.triu(np.ones((len(owner), len(owner)), bool), 1)
     same = owner[:, None] == owner
     kin = pairs & (groups[:, None] == groups)

@@ -99,7 +99,7 @@ class TrainingRecipe:
     def described(self) -> str:
         """The recipe in one sentence."""
         epochs = f"{self.warmup_epochs:g} epoch{'s' * (self.warmup_epochs != 1)}"
-        fall = {"cosine": "a cosine", "linear": "a line"}[self.schedule]
+        fall = {"cosine": "a cosine", "linear": "a line", "stable": "a line at the end"}[self.schedule]
         optimiser = {"adamw": "AdamW", "muon": "Muon for the encoders' matrices and AdamW for the rest"}[self.optimiser]
         said = [
             f"{self.epochs:g} epochs in batches of {self.batch}",

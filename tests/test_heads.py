@@ -164,6 +164,18 @@ def test_partitions_that_agree_are_told_from_those_that_do_not():
     assert 0.3 < np.mean(p) < 0.7
 
 
+def test_labels_without_an_owner_are_left_out():
+    a = np.repeat([0, 1, 2, 3], 25)
+    some, both = np.where(np.arange(100) % 5 == 0, -1, a), np.arange(100) % 5 > 0
+    alone = heads.partition_test(a[both], a[both] // 2, permutations=50)
+    assert heads.partition_test(some, a // 2, permutations=50) == alone
+    assert heads.partition_test(a // 2, some).observed == pytest.approx(alone.observed)
+    assert np.isnan(heads.partition_test(np.full(100, -1), a).p)
+    assert heads.together(some, a // 2) == heads.together(a[both], a[both] // 2)
+    counts = np.array([[3, 0, 2, 1], [3, 0, 1, 2], [0, 0, 2, 0]])
+    assert heads.owners(counts).tolist() == [-1, -1, -1, 1]
+
+
 def test_labels_of_one_group_are_together_by_chance_or_more():
     owner = np.array([0, 0, 1, 1])
     assert heads.together(owner, np.array([0, 0, 1, 1])) == (1.0, pytest.approx(1 / 3))

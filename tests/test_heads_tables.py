@@ -28,14 +28,14 @@ class Made:
             "heads_encoders": pd.DataFrame([row | {"encoder": 1, "observed": 0.9}, row | changed]),
             "heads_cooperation": pd.DataFrame(
                 [
-                    {"encoder": e, "head": h, "nodes": n, "random_group": 0.1 * n * e}
+                    {"encoder": e, "head": h, "nodes": n, "accuracy": 0.05 * n, "random_group": 0.1 * n * e}
                     for e in (1, 2) for h in (1, 2) for n in (1, 2)
                 ]
             ),
             "heads": pd.DataFrame(
                 [
                     {"encoder": e, "head": h + 1, "label": i,
-                     "expert": int(self.owner[i] == h) if e == 2 else int(h == 0),
+                     "train_accuracy": float(self.owner[i] == h) if e == 2 else 0.5,
                      "accuracy": 0.1 + (0.5 + 0.01 * i) * (self.owner[i] == h)}
                     for e in (1, 2) for h in range(H) for i in range(K)
                 ]
@@ -60,6 +60,7 @@ def test_one_row_a_run_with_every_control():
     assert table.loc["kin", ["untrained", "shuffled", "margin", "group"]].tolist() == pytest.approx([0, 0.2, 0.05, 0.4])
     assert table.loc["kin", "nodes"] == 2 and np.isnan(table.loc["kin", "excess_std"])
     assert table.loc["kin", "superclasses"] == pytest.approx(1) and table.loc["kin", "superclasses_p"] < 0.01
+    assert table.loc["kin", "head"] == pytest.approx(0.1) and table.loc["kin", "tied"] == 0
     assert np.isnan(table.loc["seeds", "superclasses"]) and np.isnan(table.loc["kin", "seeds_agree"])
     assert table.loc["seeds", "seeds_agree"] < 0.5 and table.loc["seeds", "seeds_p"] > 0.01
     alike = heads_tables.of_families({"alike": [Made(0), Made(1)]}).iloc[0]
@@ -78,6 +79,27 @@ def test_labels_are_owned_by_name_and_superclass():
     assert heads_tables.groups(made).tolist() == [0, 1] * (K // 2)
     assert set(heads_tables.owned(Made())["superclass"]) == {""}
     assert np.array_equal(heads_tables.experts(made), made.owner)
+
+
+def test_heads_that_tell_a_label_equally_well_do_not_own_it():
+    made = Made(superclasses=[f"kind {i // 3}" for i in range(K)])
+    assert (heads_tables.experts(made, 1) == -1).all()  # there all heads are alike
+    table = made.tables["heads"]
+    table.loc[(table["encoder"] == 2) & (table["label"] < 2), "train_accuracy"] = 1.0
+    assert heads_tables.experts(made)[:3].tolist() == [-1, -1, made.owner[2]]
+    assert set(heads_tables.owned(made)["name"]) == {f"label {i}" for i in range(2, K)}
+    first, last = heads_tables.encoders(made)[["tied", "same_expert"]].to_numpy()
+    assert first.tolist() == pytest.approx([1, 1 / H])  # training says nothing, so test images agree as by chance
+    assert last.tolist() == pytest.approx([2 / K, (2 / H + K - 2) / K])
+    row = heads_tables.of_families({"tied": [made]}).iloc[0]
+    assert row["tied"] == pytest.approx(2 / K) and row["superclasses"] == pytest.approx(1)
+    other = Made(1)
+    other.tables["heads"]["train_accuracy"] = 1.0
+    assert np.isnan(heads_tables.of_families({"none": [made, other]}).iloc[0]["seeds_agree"])
+    drawn = charts.heads.partition(
+        {"tied": heads_tables.experts(made), "none": heads_tables.experts(other)}, list("abcdefghijkl")
+    )
+    assert len(next(iter(drawn.to_dict()["datasets"].values()))) == K - 2
 
 
 def test_superclasses_are_drawn_beside_their_heads():

@@ -41,7 +41,7 @@ class Stored(FewNodes):
         random, K = np.random.default_rng(self.seed), len(self.label_names)
         rows = [(e, h, i) for e in (1, 2) for h in (1, 2) for i in range(K)]
         table = pd.DataFrame(rows, columns=["encoder", "head", "label"])
-        return table.assign(accuracy=random.random(len(table)), damage=0.123, expert=(table["head"] == 1) * 1)
+        return table.assign(accuracy=random.random(len(table)), damage=0.123, train_accuracy=(table["head"] == 1) * 1)
 
 
 class Prunable(Stored):

@@ -1,7 +1,11 @@
 """Chapters whose stored outputs are up to date are not executed for the book; any other is."""
 
 import json
+import os
+import subprocess
+import sys
 
+import nbformat
 import pytest
 
 
@@ -21,7 +25,8 @@ def stored(tmp_path, monkeypatch):
 
 
 def write(stored, root, code, note=True, text="a text"):
-    cells = [{"cell_type": "markdown", "source": [text]}, {"cell_type": "code", "source": [code]}]
+    shown = [{"output_type": "stream", "name": "stdout", "text": ["1"]}]
+    cells = [{"cell_type": "markdown", "source": [text]}, {"cell_type": "code", "source": [code], "outputs": shown}]
     notebook = {"cells": cells, "metadata": {}}
     if note:
         notebook["metadata"][stored.KEY] = stored.made_from(notebook, stored.digest(stored.COMPUTED_FROM))
@@ -53,6 +58,36 @@ def test_outputs_of_another_cell_are_not(stored, tmp_path):
     assert stored.stored() == []
     write(stored, tmp_path, "print(1)", note=False)
     assert stored.stored() == []
+
+
+def test_a_chapter_whose_outputs_were_cleared_is_executed(stored, tmp_path):
+    notebook = json.loads((tmp_path / "book" / "1.ipynb").read_text())
+    notebook["cells"][1]["outputs"] = []
+    (tmp_path / "book" / "1.ipynb").write_text(json.dumps(notebook))
+    assert stored.stored() == []
+
+
+READS, MEANWHILE = "print(open(f'{place}/runs/x/run.json').read())", "open(f'{place}/runs/x/run.json', 'w').write('2')"
+
+
+@pytest.mark.parametrize(("code", "up_to_date"), [(READS, True), (f"{READS}\n{MEANWHILE}", False)])
+def test_a_refreshed_chapter_is_up_to_date_if_nothing_changed_meanwhile(stored, tmp_path, code, up_to_date):
+    import refresh
+
+    path = tmp_path / "book" / "1.ipynb"
+    source = f"place = {str(tmp_path)!r}\n{code};"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source)]), path)
+    refresh.refresh(path)
+    assert json.loads(path.read_text())["cells"][0]["outputs"][0]["text"] == ["1\n"]
+    assert stored.stored() == ["book/1.ipynb"] * up_to_date
+
+
+def test_chapters_are_refreshed_from_published_results_alone(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "book/_ext/refresh.py", "intro"],
+        env=os.environ | {"MODUS_RUNS": str(tmp_path)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode and "MODUS_RUNS" in done.stderr and "unset it" in done.stderr
 
 
 def test_where_results_are_elsewhere_all_is_executed(stored, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 Chart identifiers are numbered by chapter and cell, widget states, progress bars and times are left out.
 """
 
+import json
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ from stored import COMPUTED_FROM, KEY, ROOT, digest, made_from
 sys.path.insert(0, str(ROOT))
 
 from lib.runs.reproduce import QUIET, chapters
+from lib.system import files
 
 CHART = re.compile(r"altair-viz-[0-9a-f]{32}")
 SIZE = 4_000_000  # bytes a notebook may have
@@ -34,8 +36,11 @@ def settled(output: dict, name: str):
 
 
 def refresh(path: Path):
-    """Execute one notebook and write it back; an error in a cell leaves the file as it was."""
-    notebook = nbformat.read(path, as_version=4)
+    """Execute one notebook and write it back; an error in a cell leaves the file as it was.
+
+    What its outputs were made from is noted where nothing of that changed meanwhile.
+    """
+    notebook, before = nbformat.read(path, as_version=4), digest(COMPUTED_FROM)
     place = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=3600, resources=place, extra_arguments=QUIET).execute()
     notebook.metadata.pop("widgets", None)
@@ -44,14 +49,20 @@ def refresh(path: Path):
         cell.metadata.pop("execution", None)
         kept = (settled(output, f"{path.stem}-{n}") for output in cell.outputs)
         cell.outputs = [output for output in kept if output is not None]
-    notebook.metadata[KEY] = made_from(notebook, digest(COMPUTED_FROM))
+    notebook.metadata.pop(KEY, None)
+    if digest(COMPUTED_FROM) == before:
+        notebook.metadata[KEY] = made_from(json.loads(nbformat.writes(notebook)), before)
+    else:
+        print(f"{path.name}: code or results changed while it was executed; execute it again")
     text = nbformat.writes(notebook) + "\n"
     if len(text) > SIZE:
         raise ValueError(f"{path.name} has {len(text):,} bytes with its outputs, more than {SIZE:,}: show less in it")
-    path.write_text(text, encoding="utf-8")
+    files.write_bytes(path, text.encode())
 
 
 if __name__ == "__main__":
+    if folder := os.environ.get("MODUS_RUNS"):
+        sys.exit(f"chapters store what the published runs say, and MODUS_RUNS names other results, {folder}: unset it")
     os.environ["PYTHONPATH"] = str(ROOT)
     named = sys.argv[1:]
     for chapter in [c for c in chapters() if not named or c.stem in named]:

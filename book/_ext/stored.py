@@ -28,9 +28,13 @@ def digest(names: list[str]) -> str:
 
 
 def made_from(notebook: dict, computed_from: str) -> str:
-    """One hash over a notebook's code and the digest of all it computes from."""
-    code = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    return hashlib.sha256(json.dumps([code, computed_from]).encode()).hexdigest()
+    """One hash over a notebook's code, its outputs and the digest of all it computes from.
+
+    notebook: as it lies in a file. Outputs count, so that a chapter of which some were cleared is not taken for whole.
+    """
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    shown = [("".join(cell["source"]), cell["outputs"]) for cell in code]
+    return hashlib.sha256(json.dumps([shown, computed_from], sort_keys=True).encode()).hexdigest()
 
 
 def stored() -> list[str]:

@@ -126,7 +126,7 @@ def over_runs(table: pd.DataFrame) -> alt.Chart:
 def superclasses(owner: np.ndarray, names: list[str], heads: int) -> alt.Chart:
     """How many labels of each superclass each head is the expert for.
 
-    owner: the head of each label, (K,) from 0; names: the superclass of each label, (K,).
+    owner: the head of each label, (K,) from 0, -1 for none; names: the superclass of each label, (K,).
     """
     counts = pd.crosstab(pd.Series(named(names), name="superclass"), pd.Series(owner + 1, name="head"))
     counts = counts.reindex(columns=range(1, heads + 1), fill_value=0)
@@ -186,18 +186,20 @@ def removal(table: pd.DataFrame) -> alt.Chart:
 
 
 def partition(experts: dict[str, np.ndarray], names: list[str]) -> alt.Chart:
-    """The expert head of each label in several runs, one row a run; experts: run -> (K,), counting from 0."""
+    """The expert head of each label in several runs, one row a run; experts: run -> (K,), from 0, -1 for none."""
     first, names = next(iter(experts.values())), named(names)
     order = [names[i] for i in np.argsort(first, kind="stable")]
     rows = [
         {"run": run, "name": names[i], "head": int(h) + 1}
         for run, found in experts.items()
         for i, h in enumerate(found)
+        if h >= 0
     ]
-    chart = alt.Chart(pd.DataFrame(rows), width=520, height=26 * len(experts)).mark_rect(aria=False).encode(
+    table = pd.DataFrame(rows, columns=["run", "name", "head"])
+    chart = alt.Chart(table, width=520, height=26 * len(experts)).mark_rect(aria=False).encode(
         x=alt.X("name:N", title="label", sort=order, axis=alt.Axis(labels=False, ticks=False)),
         y=alt.Y("run:N", title=None, sort=list(experts)),
-        color=_by_head(max(row["head"] for row in rows), "expert"),
+        color=_by_head(max((row["head"] for row in rows), default=1), "expert"),
         tooltip=["run:N", "name:N", "head:N"],
     )  # fmt: skip
     return described(chart, "The head that tells each label best alone, one row a run")

@@ -51,11 +51,12 @@ def of_run(run, thresholds: Iterable[float], methods: Iterable[str] = METHODS) -
 
 
 def steps(table: pd.DataFrame, regime: str = "none") -> pd.DataFrame:
-    """What each of `STEPS` does to accuracy, one row a threshold, mean over seeds; NaN where a mask was not tried.
+    """What each of `STEPS` does to accuracy, one row a threshold, mean over seeds; NaN where no seed tried both masks.
 
     table: as of `pruning_tables.of_seeds`.
     """
     part = pruning_tables.select(table, regime=regime, layers="ff")
-    accuracy = part[part["method"] != "dense"].pivot_table(index="threshold", columns="method", values="top1")
+    accuracy = part[part["method"] != "dense"].pivot_table(index=["threshold", "seed"], columns="method", values="top1")
     accuracy = accuracy.reindex(columns=[*METHODS])
-    return pd.DataFrame({name: accuracy[after] - accuracy[before] for name, (before, after) in STEPS.items()})
+    of_seeds = pd.DataFrame({name: accuracy[after] - accuracy[before] for name, (before, after) in STEPS.items()})
+    return of_seeds.groupby(level="threshold").mean()

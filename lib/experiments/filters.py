@@ -80,8 +80,8 @@ def of_transformer(run, places: tuple[str, ...] = ("mha", "ff_hidden", "ff")) ->
 def growth(table: pd.DataFrame) -> pd.DataFrame:
     """What becomes of the SNR from the first layer to the last, one row a network: `sharpening.growth`, and more of it.
 
-    rising, of steps: from layer to layer; best: the layer of the largest excess over shuffled labels; rho: rank
-    correlation of SNR and probe accuracy.
+    rising, of steps: from layer to layer; best: the layer of the largest excess over shuffled labels, of those that
+    have one; rho: rank correlation of SNR and probe accuracy.
     """
     found = sharpening.growth(table, ("network",), "layer", "control").drop(columns="error")
     more = {}
@@ -90,7 +90,7 @@ def growth(table: pd.DataFrame) -> pd.DataFrame:
         more[name] = {
             "rising": int((np.diff(part["snr"]) > 0).sum()),
             "steps": len(part) - 1,
-            "best": int(part["layer"].iloc[excess.argmax()]),
+            "best": part["layer"].iloc[np.nanargmax(excess)] if np.isfinite(excess).any() else np.nan,
             "rho": part["snr"].corr(part["accuracy"], method="spearman"),
         }
     return found.join(pd.DataFrame(more).T)

@@ -26,8 +26,9 @@ class Control(NamedTuple):
 def last(run) -> pd.Series:
     """The last encoder's row of the table "heads_encoders", with what whole heads and as many nodes of any reach.
 
-    Beside its columns: excess, untrained_excess and shuffled_excess, see `heads.excess`; group_accuracy, that of as
-    many nodes of any heads as a head has; nodes, of a head.
+    Beside its columns: excess, untrained_excess and shuffled_excess, see `heads.excess`; whole_accuracy,
+    of a head, and group_accuracy, that of as many nodes of any heads, both over all test images, mean over heads;
+    nodes, of a head.
     """
     row = run.table("heads_encoders").iloc[-1]
     joined = run.table("heads_cooperation")
@@ -36,8 +37,31 @@ def last(run) -> pd.Series:
     found = {
         f"{p}excess": heads.excess(row[f"{p}observed"], row[f"{p}null_mean"]) for p in ("", "untrained_", "shuffled_")
     }
-    found |= {"group_accuracy": whole["random_group"].mean(), "nodes": int(joined["nodes"].max())}
-    return pd.concat([row, pd.Series(found)])
+    found |= {"whole_accuracy": whole["accuracy"].mean(), "group_accuracy": whole["random_group"].mean()}
+    return pd.concat([row, pd.Series(found | {"nodes": int(joined["nodes"].max())})])
+
+
+def encoders(run) -> pd.DataFrame:
+    """The table "heads_encoders", with heads that tell a label equally well taken as such.
+
+    same_expert: share of the labels of which training and test images name the same best head, where of equally good
+    ones each counts as likely; tied: share of the labels without one expert.
+    """
+    found = run.table("heads_encoders").copy()
+    for at, encoder in zip(found.index, found["encoder"], strict=True):
+        both = [_by_head(run, encoder, column) for column in ("train_accuracy", "accuracy")]
+        best = [each == each.max(0) for each in both]
+        train, test = (each / each.sum(0) for each in best)
+        found.loc[at, "same_expert"] = (train * test).sum(0).mean()
+        found.loc[at, "tied"] = (best[0].sum(0) > 1).mean()
+    return found
+
+
+def _by_head(run, encoder: int, column: str) -> np.ndarray:
+    """A column of the table "heads" at one encoder, (heads, K)."""
+    table = run.table("heads")
+    part = table[table["encoder"] == encoder]
+    return part.pivot(index="head", columns="label", values=column).to_numpy()
 
 
 def rotated(run) -> heads.PermutationTest:
@@ -62,7 +86,7 @@ def controls(runs: Iterable) -> list[Control]:
                        the best head for a label beats the average one by more than the best of random groups of nodes
                        does, by two standard deviations of these
     as many nodes of any heads
-                       a head tells more labels than these
+                       a head is right on more test images than these
     removal of a head  a label suffers from losing the head that has its nodes: the 95 % interval of the rank
                        correlation lies above zero
 
@@ -78,7 +102,7 @@ def controls(runs: Iterable) -> list[Control]:
         control("random heads", lambda r: r["p"] < 0.01, lambda r: f"excess {r['excess']:.2f}, z = {r['z']:.1f}"),
         *(
             control(
-                name, lambda r, of=of: not r["excess"] <= r[f"{of}_excess"],
+                name, lambda r, of=of: np.isnan(r[f"{of}_observed"]) or r["excess"] > r[f"{of}_excess"],
                 lambda r, of=of: f"excess {r[f'{of}_excess']:.2f}, z = {r[f'{of}_z']:.1f}",
             )
             for name, of in (("untrained network", "untrained"), ("shuffled labels", "shuffled"))
@@ -89,8 +113,8 @@ def controls(runs: Iterable) -> list[Control]:
         ),
         control("random groups' best", lambda r: r["margin_z"] > 2, lambda r: f"z = {r['margin_z']:.1f}"),
         control(
-            "as many nodes of any heads", lambda r: r["head_accuracy"] > r["group_accuracy"],
-            lambda r: f"{r['group_accuracy']:.1%}, a head {r['head_accuracy']:.1%}",
+            "as many nodes of any heads", lambda r: r["whole_accuracy"] > r["group_accuracy"],
+            lambda r: f"{r['group_accuracy']:.1%}, a head {r['whole_accuracy']:.1%}",
         ),
         control(
             "removal of a head", lambda r: r["damage_low"] > 0,
@@ -111,9 +135,10 @@ def of_families(families: Mapping[str, list]) -> pd.DataFrame:
     untrained network and of shuffled labels: polarisation beyond random heads, so that sizes compare;
     more_than_rotated: whether that of nodes exceeds that of rotated ones in every seed, as `controls` judges it;
     margin, of the best head over the average one, less that of random groups; head, group: accuracy of a head and of as
-    many nodes of any heads; removal: rank correlation; superclasses: adjusted Rand index of experts and superclasses,
-    and its p; seeds_agree: adjusted Rand index of the experts of two seeds, mean over pairs, and the smallest p of a
-    pair. NaN where there is nothing to compare.
+    many nodes of any heads; removal: rank correlation; tied: share of the labels without one expert; superclasses:
+    adjusted Rand index of experts and superclasses, and its p; seeds_agree: adjusted Rand index of the experts of two
+    seeds, mean over pairs, and the smallest p of a pair, times the number of pairs. NaN where there is nothing to
+    compare.
     """
     rows = []
     for name, runs in families.items():
@@ -136,23 +161,25 @@ def of_families(families: Mapping[str, list]) -> pd.DataFrame:
                 "untrained": found["untrained_excess"].mean(),
                 "shuffled": found["shuffled_excess"].mean(),
                 "margin": (found["margin_observed"] - found["margin_null_mean"]).mean(),
-                "head": found["head_accuracy"].mean(),
+                "head": found["whole_accuracy"].mean(),
                 "group": found["group_accuracy"].mean(),
                 "removal": found["damage_rho"].mean(),
+                "tied": np.mean([(expert < 0).mean() for expert in own]),
                 "superclasses": np.mean([t.observed for t in kin]) if kin else np.nan,
                 "superclasses_p": max(t.p for t in kin) if kin else np.nan,
                 "seeds_agree": np.mean([t.observed for t in pairs]) if pairs else np.nan,
-                "seeds_p": min(t.p for t in pairs) if pairs else np.nan,
+                "seeds_p": min(1.0, len(pairs) * min(t.p for t in pairs)) if pairs else np.nan,
             }
         )
     return pd.DataFrame(rows)
 
 
-def experts(run) -> np.ndarray:
-    """The head, from 0, that tells each label best alone, on training images, at the last encoder, (K,)."""
-    table = run.table("heads")
-    part = table[(table["encoder"] == table["encoder"].max()) & (table["expert"] == 1)]
-    return part.sort_values("label")["head"].to_numpy() - 1
+def experts(run, encoder: int | None = None) -> np.ndarray:
+    """The head, from 0, that tells each label best alone, on training images, (K,); -1 where heads do so equally well.
+
+    encoder: the last, if left out.
+    """
+    return heads.owners(_by_head(run, encoder or run.table("heads")["encoder"].max(), "train_accuracy"))
 
 
 def has_groups(run) -> bool:
@@ -166,21 +193,19 @@ def groups(run) -> np.ndarray:
 
 
 def owned(run) -> pd.DataFrame:
-    """One row a label: name, superclass ("" without), expert (from 1), accuracy of the expert on test images.
+    """One row a label that has one expert: name, superclass ("" without), expert (from 1), its accuracy on test images.
 
     Most surely owned first: by how much the expert is better than the average head.
     """
-    table = run.table("heads")
-    table = table[table["encoder"] == table["encoder"].max()]
-    best = table[table["expert"] == 1].set_index("label").sort_index()
-    margin = best["accuracy"] - table.groupby("label")["accuracy"].mean()
+    accuracy = _by_head(run, run.table("heads")["encoder"].max(), "accuracy")
+    expert, labels = experts(run), np.arange(accuracy.shape[1])
     found = pd.DataFrame(
         {
             "name": run.label_names,
-            "superclass": run.superclasses or [""] * len(best),
-            "expert": best["head"],
-            "accuracy": best["accuracy"],
-            "margin": margin,
+            "superclass": run.superclasses or [""] * len(labels),
+            "expert": expert + 1,
+            "accuracy": accuracy[expert, labels],
+            "margin": accuracy[expert, labels] - accuracy.mean(0),
         }
     )
-    return found.sort_values("margin", ascending=False, kind="stable")
+    return found[expert >= 0].sort_values("margin", ascending=False, kind="stable")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lib import heads, snp
-from lib.experiments import pruning_tables, pruning_verdict, sharpening
+from lib.experiments import heads_tables, pruning_tables, pruning_verdict, sharpening
 from lib.sites import at, parse
 
 PLACES = ("mha", "ff_hidden", "ff")
@@ -163,16 +163,15 @@ def heads_in_domains(networks: Networks, permutations: int = 1000) -> pd.DataFra
         groups, H = domains(run), run.definition.network.heads
         if groups is None:
             continue
-        table = run.table("heads").query("expert == 1").sort_values("label")
-        for encoder, part in table.groupby("encoder"):
+        for encoder in sorted(set(run.table("heads")["encoder"])):
             nodes = run.nodes(f"{encoder}.mha")
             if not snp.recognised(nodes).any():
                 continue
-            most = heads.diagonal_counts(nodes, H).argmax(0)
+            most, expert = heads.owners(heads.diagonal_counts(nodes, H)), heads_tables.experts(run, encoder)
             found = {
                 "most nodes, random heads": heads.heads_in_groups(nodes, H, groups, permutations=permutations),
                 "most nodes, domains shuffled": heads.partition_test(most, groups, permutations),
-                "expert, domains shuffled": heads.partition_test(part["head"].to_numpy() - 1, groups, permutations),
+                "expert, domains shuffled": heads.partition_test(expert, groups, permutations),
             }
             rows += [about | {"encoder": encoder, "what": w} | dataclasses.asdict(f) for w, f in found.items()]
     return pd.DataFrame(rows, columns=["network", "seed", "encoder", "what", *TEST])
@@ -212,7 +211,7 @@ def pruned(networks: Networks) -> pd.DataFrame:
     """ANDC beside the unpruned network and each other method, at the thresholds at which networks were retrained.
 
     One row a network, regime, threshold and other method, mean over seeds: kept, andc, accuracy (of the other),
-    difference, error and sign, as of `lib.experiments.pruning_verdict.Difference`.
+    difference, margin and sign, as of `lib.experiments.pruning_verdict.Difference`.
     """
     rows = []
     for name, runs in networks.items():
@@ -226,7 +225,7 @@ def pruned(networks: Networks) -> pd.DataFrame:
             about = {"network": name, "regime": regime}
             for d in pruning_verdict.differences(table[table["regime"] == regime], threshold):
                 rows.append(about | dataclasses.asdict(d) | {"difference": d.mean, "sign": d.sign})
-    columns = ["network", "regime", "threshold", "other", "kept", "andc", "accuracy", "difference", "error", "sign"]
+    columns = ["network", "regime", "threshold", "other", "kept", "andc", "accuracy", "difference", "margin", "sign"]
     return pd.DataFrame(rows, columns=columns)
 
 

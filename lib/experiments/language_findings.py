@@ -205,6 +205,6 @@ def pruning(pruned: pd.DataFrame) -> str:
         lines.append(f"- {name}, {first['kept']:.0%} kept: ANDC {first['andc']:.1%}; {'; '.join(others)}.")
     about = (
         "Share of the feed-forward weights kept, accuracy after the same retraining, and by how many points ANDC is"
-        " better (brackets: within two standard errors).\n\n"
+        " better (brackets: within the margin of error).\n\n"
     )
     return about + "\n".join(lines) if lines else MISSING

@@ -1,7 +1,8 @@
 """Does ANDC cost accuracy, and does it beat its controls? The rule of claim 4, and what pruning saves where it holds.
 
-All networks that are compared were retrained alike. A difference counts if it exceeds two standard errors over seeds;
-where there is one seed only, the standard error is that of two accuracies on so many images, taken as independent.
+All networks that are compared were retrained alike. A difference counts if it exceeds its margin of error: of one seed
+two standard errors of two accuracies on so many images, taken as independent; of several seeds that of a 95 % interval
+over seeds by Student's t, of so few seeds many more than two standard errors, and no less than over images.
 """
 
 from collections.abc import Iterable
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from lib.experiments import pruning_tables
 
@@ -42,7 +44,7 @@ class Difference:
     kept: float  # share of the weights of the pruned layers
     andc: float
     accuracy: float  # of the other
-    error: float  # standard error of the mean difference
+    margin: float  # of error, of the mean difference
     seeds: int
 
     @property
@@ -51,8 +53,8 @@ class Difference:
 
     @property
     def sign(self) -> int:
-        """1 where ANDC is better by more than two standard errors, -1 where it is worse, 0 within them."""
-        return int(np.sign(self.mean)) * (abs(self.mean) > 2 * self.error)
+        """1 where ANDC is better by more than the margin of error, -1 where it is worse, 0 within it."""
+        return int(np.sign(self.mean)) * (abs(self.mean) > self.margin)
 
     def __str__(self) -> str:
         points = f"{100 * self.mean:+.1f}"
@@ -77,7 +79,7 @@ class Judgement:
         return [d.threshold for d in self.against("dense")]
 
     def points(self, other: str) -> str:
-        """The differences to one method in points, by threshold; in brackets those within two standard errors."""
+        """The differences to one method in points, by threshold; in brackets those within the margin of error."""
         found = {d.threshold: str(d) for d in self.against(other)}
         return ", ".join(found.get(t, "–") for t in self.thresholds)
 
@@ -89,7 +91,7 @@ class Judgement:
 
     @property
     def harmless(self) -> list[Difference]:
-        """Where ANDC loses no more against the unpruned network than two standard errors."""
+        """Where ANDC loses no more against the unpruned network than the margin of error."""
         return [d for d in self.against("dense") if d.sign >= 0]
 
 
@@ -103,8 +105,8 @@ def sentences(found: Judgement) -> list[str]:
         each = ", ".join(f"{NAMES[name]} {others[name]}" for name in found.controls if name in others)
         said.append(
             f"At threshold {dense.threshold:g}, {dense.kept:.0%} of the weights kept, ANDC {change} against the"
-            f" unpruned network ({dense.accuracy:.1%} to {dense.andc:.1%}), {beyond} two standard errors (of"
-            f" {100 * dense.error:.1f}). Against its controls, in points: {each}; brackets: within two standard errors."
+            f" unpruned network ({dense.accuracy:.1%} to {dense.andc:.1%}), {beyond} the margin of error"
+            f" ({100 * dense.margin:.1f}). Against its controls, in points: {each}; brackets: within the margin."
         )
     return said
 
@@ -165,24 +167,26 @@ def differences(table: pd.DataFrame, threshold: float) -> list[Difference]:
         if both.empty:
             continue
         andc, accuracy = map(float, both.mean())
-        error = standard_error(both["andc"] - both[other], (andc + accuracy) / 2, float(rule["images"].mean()))
-        found.append(Difference(threshold, other, float(rule["kept"].mean()), andc, accuracy, error, len(both)))
+        margin = margin_of_error(both["andc"] - both[other], (andc + accuracy) / 2, float(rule["images"].mean()))
+        found.append(Difference(threshold, other, float(rule["kept"].mean()), andc, accuracy, margin, len(both)))
     return sorted(found, key=lambda d: list(NAMES).index(d.other))
 
 
-def standard_error(gains: pd.Series, accuracy: float, images: float) -> float:
+def margin_of_error(gains: pd.Series, accuracy: float, images: float) -> float:
     """Of the mean over seeds of a difference of two accuracies; see the head of this file."""
-    if len(gains) > 1:
-        return float(gains.std(ddof=1) / np.sqrt(len(gains)))
-    return float(np.sqrt(2 * accuracy * (1 - accuracy) / images))
+    seeds = len(gains)
+    over_images = 2 * float(np.sqrt(2 * accuracy * (1 - accuracy) / images / seeds))
+    if seeds == 1:
+        return over_images
+    return max(over_images, float(stats.t.ppf(0.975, seeds - 1) * gains.std(ddof=1) / np.sqrt(seeds)))
 
 
 def savings(lengths: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """What each method saves, and where it costs nothing: the smallest file and the fastest form, dense = 1.
 
     lengths: as of `pruning_tables.of_lengths`; costs: the table "retraining_cost" of one run. One row a method and
-    threshold: kept, loss (accuracy of the unpruned network less its own, mean over seeds) and its error; equal, whether
-    the loss lies within two standard errors; bytes; fastest and its form for each batch; occupied.
+    threshold: kept, loss (accuracy of the unpruned network less its own, mean over seeds) and its margin of error;
+    equal, whether the loss lies within that; bytes; fastest and its form for each batch; occupied.
     """
     last = pruning_tables.longest(lengths)
     dense = costs[costs["method"] == "dense"].set_index("batch")
@@ -195,7 +199,7 @@ def savings(lengths: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
             "threshold": threshold,
             "kept": found.kept,
             "loss": -found.mean,
-            "error": found.error,
+            "margin": found.margin,
             "equal": found.sign >= 0,
             "bytes": part["bytes"].min() / dense["bytes"].iloc[0],
             "occupied": part["occupied"].iloc[0],

@@ -85,17 +85,18 @@ def growth_of_seeds(
     """`growth` of some runs at some places, with the columns seed, untrained and sharpens.
 
     untrained: the change in the untrained network, NaN where the run has not measured it; sharpens: whether the change
-    is above zero and above that, by more than two of its standard errors (the untrained network's is left out). It is
-    not where the error is unknown.
+    is above zero and above that, by more than two of its standard errors (the untrained network's is left out). It does
+    not where the error is unknown, or the change in an untrained network that was measured.
     """
     parts = []
     for run in runs:
         ends = [site for place in places for site in _ends(run, place)]
         found = growth(table(run, ends, thresholds, silencings)).assign(seed=run.definition.seed, untrained=np.nan)
+        least = 0.0
         if run.has("untrained"):
             bare = run.table("untrained")
             found["untrained"] = growth(bare[bare["site"].isin(ends)])["change"].reindex(found.index)
-        least = found["untrained"].fillna(0.0).clip(lower=0.0)
+            least = found["untrained"].clip(lower=0.0)
         found["sharpens"] = found["change"] - least > 2 * found["error"]
         parts.append(found)
     return pd.concat(parts)

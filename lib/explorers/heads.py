@@ -30,14 +30,15 @@ def content(run, encoder: int | None = None, head: int | None = None, label: int
     table, encoders = run.table("heads"), []
     for number, part in table.groupby("encoder"):
         grid = {
-            c: part.pivot(index="head", columns="label", values=c).to_numpy() for c in ("accuracy", "damage", "expert")
+            c: part.pivot(index="head", columns="label", values=c).to_numpy()
+            for c in ("accuracy", "damage", "train_accuracy")
         }
         encoders.append(
             {
                 "diagonal": packing.diagonal(run.nodes(f"{number}.mha")),
                 "accuracy": np.rint(1000 * grid["accuracy"]).astype(int).tolist(),
                 "damage": np.rint(1000 * grid["damage"]).astype(int).tolist(),
-                "expert": grid["expert"].argmax(0).tolist(),
+                "expert": heads.owners(grid["train_accuracy"]).tolist(),
             }
         )
     count, depth, labels = int(table["head"].max()), len(encoders), charts.base.named(run.label_names)

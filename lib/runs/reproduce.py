@@ -93,21 +93,22 @@ class Executed:
         others |= {p for p in (runs.ROOT / "lib").rglob("*") if p.is_file() and "__pycache__" not in p.parts}
         others -= {folder / "run.json"}
         self.around = {str(p): files.digest(p) for p in sorted(others)}
+        self.sources: dict[str, str] = {}
         try:
             self.noted = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             self.noted = {}
 
-    def key(self, chapter: Path) -> str:
-        """Hash over all that a chapter shows: its source, the code, the results of this run and of others."""
+    def key(self, source: str) -> str:
+        """Hash over all that a chapter shows: its source's digest, the code, the results of this run and of others."""
         own = files.digest(path) if (path := self.folder / "run.json").exists() else ""
-        made_from = {"source": files.digest(chapter), "parameters": self.parameters, "run": own, "around": self.around}
-        return identity.digest(**made_from)
+        return identity.digest(source=source, parameters=self.parameters, run=own, around=self.around)
 
     def execute(self, chapter: Path) -> str:
         """Run a notebook into the folder; returns "done", "done before" or what went wrong."""
         target = self.folder / chapter.name
-        if target.exists() and self.noted.get(chapter.stem) == self.key(chapter):
+        source = self.sources[chapter.stem] = files.digest(chapter)  # the file may change while it is executed
+        if target.exists() and self.noted.get(chapter.stem) == self.key(source):
             return "done before"
         self.noted.pop(chapter.stem, None)
         with tempfile.TemporaryDirectory() as scratch:  # so that what is stopped leaves no part
@@ -129,7 +130,8 @@ class Executed:
 
     def note(self, done: list[Path]):
         """Remember from what these chapters were made; stages that one of them computed count as there for all."""
-        files.write_json(self.path, self.noted | {chapter.stem: self.key(chapter) for chapter in done})
+        keys = {chapter.stem: self.key(self.sources[chapter.stem]) for chapter in done}
+        files.write_json(self.path, self.noted | keys)
 
 
 def reproduce_all(names: list[str], jobs: int, optional: bool) -> list[str]:

@@ -130,6 +130,8 @@ def train_probes(
                 total.zero_()
             if checkpoint:
                 keep(epoch + 1, 0)
+            if stop and epoch + 1 < recipe.epochs:
+                raise OutOfTime(f"probes stopped after epoch {epoch + 1}; call it again to go on")
     progress.close()
     return probes, state["curve"]
 
