@@ -58,7 +58,7 @@ def claims(run) -> list[Finding]:
        otherwise. Those that speak against it are named;
     6. holds at a read-out, pooled or flattened, if in a CNN trained on the same images the SNR's excess over the SNR
        with shuffled output labels grows from first to last block, and by more than in the untrained CNN; in part if at
-       one of the two. Tables of CNNs have no errors over filters, so that this is judged without. What the transformer
+       one of the two. Not all stored tables of CNNs have errors over filters, so that this is judged without. What the transformer
        does is claim 3.
 
     Where the untrained network was not measured, the rules that name it do without, and the evidence shows that.
@@ -262,8 +262,8 @@ def _mechanism(run) -> Finding:
         *_where(grows, "the {} read-out"),
         f"From the first block to the last the signal-to-noise ratio of filters goes {ends};"
         f" {_changed(trained['change'], untrained['change'], 'untrained CNN')}. The excess is largest at block"
-        f" {_listed(map(str, trained['best'].astype(int)))} of {int(trained['steps'].iloc[0]) + 1}. This rule is milder"
-        " than that of transformers: one seed, one threshold, one way of silencing, no errors over filters.",
+        f" {_listed(f'{best:g}' for best in trained['best'])} of {int(trained['steps'].iloc[0]) + 1}. This rule is"
+        " milder than that of transformers: one seed, one threshold, one way of silencing, no errors over filters.",
         found.reset_index().rename(columns=GROWTH),
     )
 

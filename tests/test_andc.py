@@ -110,6 +110,9 @@ def test_baselines_keep_what_they_promise(mask, seed):
 
 def test_a_permuted_mask_is_another_mask():
     mask = np.random.default_rng(0).random((40, 30)) < 0.3
+    assert all(
+        rule(mask[:1], np.random.default_rng(0)).sum() == mask[0].sum() for rule in (andc.permuted, andc.levelled)
+    )
     alike = (andc.permuted(mask, np.random.default_rng(1)) & mask).sum() / mask.sum()
     assert alike < 0.4  # two random masks of this density agree in 0.3
 

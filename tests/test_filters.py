@@ -49,6 +49,9 @@ def test_growth_counts_what_exceeds_the_control():
     found = filters.growth(pd.concat([up, level]))
     assert found.loc["up", ["change", "rising", "steps", "best", "rho"]].tolist() == pytest.approx([1.5, 1, 2, 2, 0.5])
     assert found.loc["level", ["change", "rising", "rho"]].tolist() == pytest.approx([0, 2, 1])
+    gap = up.assign(snr=[1.5, np.nan, 2.0])  # where no node recognises any label
+    assert filters.growth(gap).loc["up", "best"] == 3
+    assert np.isnan(filters.growth(up.assign(snr=np.nan)).loc["up", "best"])
 
 
 def test_an_effect_counts_where_it_exceeds_that_of_no_training():

@@ -289,6 +289,12 @@ def test_probes_go_on_inside_an_epoch(network, images, tmp_path):
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
+def test_probes_that_learn_from_one_batch_stop_between_epochs(network, images, tmp_path):
+    arguments = network, network.sites[:1], images, ProbeRecipe(4, len(images)), 3, tmp_path / "probes"
+    (_, curve), stops = until_done(lambda: train_probes(*arguments, Impatient(1)))
+    assert stops == 3 and [row["epoch"] for row in curve] == [1, 2, 3, 4]
+
+
 def test_measuring_goes_on_where_it_stopped(network, images, tmp_path):
     probes = {s: Probe(network.width(s), 5) for s in network.sites}
     whole = measure.measure_each(network, probes, images, batch=10)
