@@ -58,8 +58,8 @@ def claims(run) -> list[Finding]:
        otherwise. Those that speak against it are named;
     6. holds at a read-out, pooled or flattened, if in a CNN trained on the same images the SNR's excess over the SNR
        with shuffled output labels grows from first to last block, and by more than in the untrained CNN; in part if at
-       one of the two. Not all stored tables of CNNs have errors over filters, so that this is judged without. What the transformer
-       does is claim 3.
+       one of the two. Not all stored tables of CNNs have errors over filters, so that this is judged without. What the
+       transformer does is claim 3.
 
     Where the untrained network was not measured, the rules that name it do without, and the evidence shows that.
     """
