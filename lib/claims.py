@@ -61,7 +61,8 @@ def claims(run) -> list[Finding]:
        one of the two. Not all stored tables of CNNs have errors over filters, so that this is judged without. What the
        transformer does is claim 3.
 
-    Where the untrained network was not measured, the rules that name it do without, and the evidence shows that.
+    Where the untrained network was not measured, the rules that name it do without, and the evidence shows that. Of a
+    run without heads, pruned networks or a CNN these claims are not measured.
     """
     return [rule(run) for rule in RULES.values()]
 
@@ -183,7 +184,9 @@ def _signed(value: float) -> str:
 
 
 def _pruning(run) -> Finding:
-    stage = "retraining" if run.has("retraining") else "andc"
+    claim, chapter = "ANDC pruning does not affect the accuracy", "05-pruning"
+    if not (stage := next((s for s in ("retraining", "andc") if run.has(s)), None)):
+        return _unmeasured(claim, chapter, "No network was pruned by this run.")
     found = pruning_verdict.judge(run.seeds(stage), run.definition.retraining.thresholds)
     harmless = pd.Series([d.sign >= 0 for d in found.against("dense")], [f"{t:g}" for t in found.thresholds])
     dense = _listed(
@@ -205,8 +208,8 @@ def _pruning(run) -> Finding:
         for d in found.differences
     ]
     return Finding(
-        "ANDC pruning does not affect the accuracy",
-        "05-pruning",
+        claim,
+        chapter,
         *_where(harmless, "threshold {}"),
         f"With both feed-forward layers of all encoders pruned, {found.retraining} ({found.seeds}"
         f" seed{'s' * (found.seeds > 1)}), accuracy goes from {dense}. Against controls with as many weights, in"
@@ -224,13 +227,16 @@ def _left_open(difference: pruning_verdict.Difference) -> str:
 
 
 def _experts(run) -> Finding:
+    claim, chapter = "the heads' symmetry breaks: each becomes the expert for some labels", "06-heads"
+    if not run.has("heads"):
+        return _unmeasured(claim, chapter, "The heads of this run were not measured.")
     runs = run.seeds("heads")
     found, last = heads_tables.controls(runs), pd.DataFrame([heads_tables.last(each) for each in runs])
     verdict, where = _of_controls(found)
     beside = last[["observed", "null_mean"]].mean()
     return Finding(
-        "the heads' symmetry breaks: each becomes the expert for some labels",
-        "06-heads",
+        claim,
+        chapter,
         verdict,
         where,
         f"At the last encoder polarisation is {beside['observed']:.2f}, of random heads {beside['null_mean']:.2f};"
@@ -248,7 +254,7 @@ def _of_controls(found: Sequence[heads_tables.Control]) -> tuple[str, str]:
 def _mechanism(run) -> Finding:
     claim, chapter = "CNNs share this mechanism", "07-cnn"
     if not run.has("cnn"):
-        return Finding(claim, chapter, UNMEASURED, "", "No CNN was trained on this run's images.", pd.DataFrame())
+        return _unmeasured(claim, chapter, "No CNN was trained on this run's images.")
     found = filters.growth(run.table("cnn"))
     trained, untrained = (found.loc[[f"{of}, {r}" for r in filters.READOUTS]] for of in ("CNN", "untrained"))
     grows = pd.Series(filters.beyond(*(f["change"].to_numpy() for f in (trained, untrained))), filters.READOUTS)
@@ -332,6 +338,10 @@ def _snr_beside_controls(name: str, growth: pd.DataFrame) -> list[tuple[str, str
             )
         )
     return rows
+
+
+def _unmeasured(claim: str, chapter: str, said: str) -> Finding:
+    return Finding(claim, chapter, UNMEASURED, "", said, pd.DataFrame())
 
 
 def _where(holds: pd.Series, name: str) -> tuple[str, str]:

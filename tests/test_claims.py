@@ -351,7 +351,7 @@ def heads_run(changed: dict, pairs: np.ndarray) -> Made:
         {"encoder": e, "head": h, "nodes": n, "accuracy": whole, "random_group": 0.3 if n == 5 and e == 2 else 0.9}
         for e in (1, 2) for h in (1, 2, 3, 4) for n in (1, 5)
     ]  # fmt: skip
-    return Made({"2.mha": pairs}, heads_encoders=encoders, heads_cooperation=joined)
+    return Made({"2.mha": pairs}, heads=[], heads_encoders=encoders, heads_cooperation=joined)
 
 
 def test_5_asks_every_seed():
@@ -383,7 +383,12 @@ def test_6_asks_for_more_than_an_untrained_network_gives(pooled, flattened, expe
     ]
     finding = claims._mechanism(Made(cnn=rows))
     assert (finding.verdict, finding.where) == expected
-    assert verdict(claims._mechanism, Made()) == UNMEASURED
+
+
+@pytest.mark.parametrize("rule", [claims._pruning, claims._experts, claims._mechanism])
+def test_what_a_run_lacks_is_not_measured(rule):
+    finding = rule(Made())
+    assert (finding.verdict, finding.where) == (UNMEASURED, "") and finding.evidence.empty and finding.said
 
 
 def test_the_verdicts_in_short():
