@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from lib import snp
@@ -14,7 +15,7 @@ HOLDS, PART, NOT, UNMEASURED = "holds", "holds in part", "does not hold here", "
 SHARPENED = ("mha", "ff_hidden", "ff")  # places at which claim 3 is judged
 MAIN_CONTROLS = ("permuted", "random", "magnitude")  # of claim 4, in its sentence; the evidence has all
 SILENCED = {"readout": "read-out", "input": "input"}
-NOT_OF_THE_PAPER = {"02-probes": "the premise of this book", "09-language": "its extension to language"}
+NOT_OF_THE_PAPER = {"02-probes": "the premise of this book", "09-language": "the extension to language"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,19 +48,19 @@ def claims(run) -> list[Finding]:
        threshold it sharpens in none, else holds in part;
     4. judged at the longest retraining that was measured (else after the short one of stage andc, and this is said),
        both feed-forward layers of all encoders pruned, at the thresholds of the recipe of retraining that were
-       measured: holds if at each of them ANDC loses no more against the unpruned network, equally retrained, than the
-       margin of error, in part if at some; separately, its difference to each control, named with its number. The
-       margin is that of a 95 % interval over seeds by Student's t, with one seed two standard errors of two accuracies
-       on so many images. That no loss was found is not that there is none: the sentence says how large a loss lies
-       within the margin of what was found;
+       measured: holds if at each of them ANDC loses no more against the unpruned network, equally retrained, than two
+       standard errors of two accuracies on so many images (mean over seeds), in part if at some; separately, its
+       difference to each control, named with its number. Whether a difference is beyond chance is judged by the margin
+       of error: of a 95 % interval over seeds by Student's t, and no less than over images. That no loss was found is
+       not that there is none: the sentence says how large a loss lies within the margin of what was found;
     5. judged at the last encoder by every control that was measured, each of which speaks for the claim only if it does
        in every seed; `lib.experiments.heads_tables.controls` has their rules. Holds if all speak for it; does not hold
        if random heads or the untrained network explain the polarisation, for then training has broken nothing; in part
        otherwise. Those that speak against it are named;
-    6. holds at a read-out, pooled or flattened, if in a CNN trained on the same images the SNR's excess over the SNR
-       with shuffled output labels grows from first to last block, and by more than in the untrained CNN; in part if at
-       one of the two. Not all stored tables of CNNs have errors over filters, so that this is judged without. What the
-       transformer does is claim 3.
+    6. holds at a read-out, pooled or flattened, if in CNNs trained on the same images the SNR's excess over the SNR
+       with shuffled output labels grows from first to last block, and by more than in the untrained CNN, in every
+       seed; in part if at one of the two. Not all stored tables of CNNs have errors over filters, so that this is
+       judged without. What the transformer does is claim 3.
 
     Where the untrained network was not measured, the rules that name it do without, and the evidence shows that. Of a
     run without heads, pruned networks or a CNN these claims are not measured.
@@ -81,10 +82,9 @@ def in_short(findings: Iterable[Finding]) -> str:
     count = {v: n for v in (HOLDS, PART, NOT) if (n := verdicts.count(v))}
     said = (f"{n} {v if n == 1 else v.replace('holds', 'hold').replace('does', 'do')}" for v, n in count.items())
     ours = (f"{NOT_OF_THE_PAPER[f.chapter]} {f.verdict}" for f in measured if f.chapter in NOT_OF_THE_PAPER)
-    told = (
-        f"Of the {len(verdicts)} claims of the paper's abstract that were measured, {_listed(said)}" if verdicts else ""
-    )
-    return ". ".join(text[0].upper() + text[1:] for text in (told, *ours) if text) + "."
+    of_paper = f"of the {len(verdicts)} claims of the paper's abstract that were measured, "
+    told = [of_paper + _listed(said)] if verdicts else []
+    return ". ".join(text[0].upper() + text[1:] for text in (*told, *ours) or ["nothing was measured"]) + "."
 
 
 def _accuracy(run) -> Finding:
@@ -136,16 +136,22 @@ def _sharpening(run) -> Finding:
     cases = found.groupby(level=found.index.names, sort=False)["sharpens"].all()
     at = found.xs(snp.THRESHOLD, level="threshold", drop_level=False)
     here = cases.xs(snp.THRESHOLD, level="threshold")
-    where = "; ".join(
+    where = f"at threshold {snp.THRESHOLD:g}, " + "; ".join(
         f"{name} silenced: {', '.join(f'`{place}`' for place in SHARPENED if here[place, silencing]) or 'nowhere'}"
         for silencing, name in SILENCED.items()
     )
+    if here.all():
+        failed = cases[~cases].reset_index().groupby(["place", "silencing"], sort=False)["threshold"]
+        where = f"at threshold {snp.THRESHOLD:g} everywhere; not " + "; ".join(
+            f"`{place}`, {SILENCED[silencing]} silenced, at {_listed(map('{:g}'.format, thresholds))}"
+            for (place, silencing), thresholds in failed
+        )
     part = here.any() and not cases.all()
     return Finding(
         "these features sharpen: the signal-to-noise ratio grows",
         "04-sharpening",
         HOLDS if cases.all() else PART if part else NOT,
-        f"at threshold {snp.THRESHOLD:g}, {where}" if part else "",
+        where if part else "",
         f"The signal-to-noise ratio goes {_grown(at.xs('readout', level='silencing'))}. It sharpens in {cases.sum()} of"
         f" {len(cases)} combinations of place, silencing and threshold.",
         at.reset_index().rename(columns=GROWTH),
@@ -188,7 +194,7 @@ def _pruning(run) -> Finding:
     if not (stage := next((s for s in ("retraining", "andc") if run.has(s)), None)):
         return _unmeasured(claim, chapter, "No network was pruned by this run.")
     found = pruning_verdict.judge(run.seeds(stage), run.definition.retraining.thresholds)
-    harmless = pd.Series([d.sign >= 0 for d in found.against("dense")], [f"{t:g}" for t in found.thresholds])
+    harmless = pd.Series([not d.lost for d in found.against("dense")], [f"{t:g}" for t in found.thresholds])
     dense = _listed(
         f"{d.accuracy:.1%} to {d.andc:.1%} ({d.kept:.0%} kept{_left_open(d)})" for d in found.against("dense")
     )
@@ -222,6 +228,8 @@ def _pruning(run) -> Finding:
 def _left_open(difference: pruning_verdict.Difference) -> str:
     if difference.sign < 0:
         return "; a loss beyond the margin of error"
+    if difference.lost:
+        return "; a loss beyond test images' errors, though not beyond that of so few seeds"
     loss = 100 * (difference.margin - difference.mean)
     return "" if difference.sign else f"; the margin of error leaves a loss of {loss:.1f} points open"
 
@@ -255,21 +263,33 @@ def _mechanism(run) -> Finding:
     claim, chapter = "CNNs share this mechanism", "07-cnn"
     if not run.has("cnn"):
         return _unmeasured(claim, chapter, "No CNN was trained on this run's images.")
-    found = filters.growth(run.table("cnn"))
-    trained, untrained = (found.loc[[f"{of}, {r}" for r in filters.READOUTS]] for of in ("CNN", "untrained"))
-    grows = pd.Series(filters.beyond(*(f["change"].to_numpy() for f in (trained, untrained))), filters.READOUTS)
-    ends = _listed(
-        f"from {r['first']:.1f} to {r['last']:.1f} ({name})"
-        for name, (_, r) in zip(filters.READOUTS, trained.iterrows(), strict=True)
+    seeds = run.seeds("cnn")
+    found = pd.concat([filters.growth(r.table("cnn")).assign(seed=r.definition.seed) for r in seeds])
+    each = {
+        of: {readout: found.loc[[f"{of}, {readout}"]] for readout in filters.READOUTS} for of in ("CNN", "untrained")
+    }
+    changes = {
+        of: pd.Series({name: part["change"].mean() for name, part in parts.items()}) for of, parts in each.items()
+    }
+    grows = pd.Series(
+        {
+            name: bool(np.all(filters.beyond(*(each[of][name]["change"].to_numpy() for of in ("CNN", "untrained")))))
+            for name in filters.READOUTS
+        }
     )
+    ends = _listed(
+        f"from {part['first'].mean():.1f} to {part['last'].mean():.1f} ({name})" for name, part in each["CNN"].items()
+    )
+    largest = _listed(f"{', '.join(f'{b:g}' for b in part['best'])} ({name})" for name, part in each["CNN"].items())
     return Finding(
         claim,
         chapter,
         *_where(grows, "the {} read-out"),
-        f"From the first block to the last the signal-to-noise ratio of filters goes {ends};"
-        f" {_changed(trained['change'], untrained['change'], 'untrained CNN')}. The excess is largest at block"
-        f" {_listed(f'{best:g}' for best in trained['best'])} of {int(trained['steps'].iloc[0]) + 1}. This rule is"
-        " milder than that of transformers: one seed, one threshold, one way of silencing, no errors over filters.",
+        f"From the first block to the last the signal-to-noise ratio of filters goes {ends}"
+        + f", means over {len(seeds)} seeds" * (len(seeds) > 1)
+        + f"; {_changed(changes['CNN'], changes['untrained'], 'untrained CNN')}. The excess is largest at block"
+        f" {largest} of {found['steps'].max() + 1}. This rule is milder than that of transformers:"
+        " one threshold, one way of silencing, no errors over filters.",
         found.reset_index().rename(columns=GROWTH),
     )
 

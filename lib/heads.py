@@ -135,8 +135,8 @@ def rotation_test(
     class_means, weight: (K, nodes). A rotation inside the heads leaves the fields of all heads as they are and turns
     every node into a mixture. It changes how many nodes recognise a label, so each is compared with random heads of its
     own. Large values speak for the nodes. Rotations of which that is undefined (no node recognises a label, or random
-    heads are as polarised as can be) are left out; all is NaN where fewer than two are left. ValueError as of
-    `permutation_test`.
+    heads are as polarised as can be) are left out; where fewer than two are left, nothing but `observed` is known.
+    ValueError as of `permutation_test`.
     """
     generator = np.random.default_rng(seed)
 
@@ -222,18 +222,27 @@ def _centred(values: np.ndarray) -> np.ndarray:
 def owners(counts: np.ndarray) -> np.ndarray:
     """The head, from 0, that has most of each label, (K,) int; -1 where heads have as much, or none has any.
 
-    counts: (heads, K), of nodes that recognise a label or of accuracies. Which of equal heads comes first is a matter
-    of numbering, and would make labels that all heads tell alike look owned by one.
+    counts: (..., heads, K), of nodes that recognise a label or of accuracies. Which of equal heads comes first is a
+    matter of numbering, and would make labels that all heads tell alike look owned by one.
     """
-    tied = (counts == counts.max(0)).sum(0) > 1
-    return np.where(tied, -1, counts.argmax(0))
+    tied = (counts == counts.max(-2, keepdims=True)).sum(-2) > 1
+    return np.where(tied, -1, counts.argmax(-2))
+
+
+def agreement(a: np.ndarray, b: np.ndarray) -> tuple[int, int]:
+    """For how many labels two maps label -> head (K,) name the same head, and how many have one in both (not -1)."""
+    both = (a >= 0) & (b >= 0)
+    return int((a == b)[both].sum()), int(both.sum())
 
 
 def same_partition(a: np.ndarray, b: np.ndarray) -> float:
     """Adjusted Rand index of two maps label -> head (K,): 1 if they group the labels alike, 0 on average by chance.
 
     Heads need not have the same numbers in both (Hubert and Arabie, Journal of Classification 2, 193, 1985).
+    ValueError for a label without a head, which `partition_test` leaves out.
     """
+    if min(np.min(a, initial=0), np.min(b, initial=0)) < 0:
+        raise ValueError("some labels have no head (-1): leave them out, as `partition_test` does")
     table = np.zeros((a.max() + 1, b.max() + 1))
     np.add.at(table, (a, b), 1)
 
@@ -289,8 +298,8 @@ def heads_in_groups(
     """`same_partition` of the heads that have most nodes of each label and of groups of labels, against random heads.
 
     Where nodes keep to a group of labels, random heads do so a little as well: this asks whether heads do it more.
-    Labels that no node recognises are left out; of heads with as many nodes the first counts. ValueError if no node
-    recognises any label.
+    Labels that no node recognises are left out; of heads with as many nodes the first counts, among random heads alike:
+    without such labels small heads would have hardly any left. ValueError if no node recognises any label.
     """
     recognised = snp.recognised(fields, threshold)
     known = recognised.any(0)

@@ -174,6 +174,22 @@ def test_labels_without_an_owner_are_left_out():
     assert heads.together(some, a // 2) == heads.together(a[both], a[both] // 2)
     counts = np.array([[3, 0, 2, 1], [3, 0, 1, 2], [0, 0, 2, 0]])
     assert heads.owners(counts).tolist() == [-1, -1, -1, 1]
+    assert np.array_equal(heads.owners(np.stack([counts, counts[::-1]])), [[-1, -1, -1, 1], [-1, -1, -1, 1]])
+    assert heads.agreement(some, a) == (80, 80) and heads.agreement(some, some[::-1])[1] == 60
+    with pytest.raises(ValueError, match="no head"):
+        heads.same_partition(some, a)
+
+
+def test_rotations_that_recognise_nothing_are_left_out(monkeypatch):
+    means = np.random.default_rng(0).normal(size=(2, K, 8))
+    turn, calls = heads.rotated, iter(range(100))
+    silenced = lambda m, w, *others: turn(m, w, *others) if next(calls) % 2 else (m * 0, w * 0)  # noqa: E731
+    monkeypatch.setattr(heads, "rotated", silenced)
+    found = heads.rotation_test(*means, 4, rotations=20, permutations=10)
+    assert np.isfinite([found.null_mean, found.null_std, found.p]).all() and found.p >= 1 / 11
+    monkeypatch.setattr(heads, "rotated", lambda m, w, *_: (m * 0, w * 0))
+    found = heads.rotation_test(*means, 4, rotations=20, permutations=10)
+    assert np.isfinite(found.observed) and np.isnan([found.null_mean, found.p]).all()
 
 
 def test_labels_of_one_group_are_together_by_chance_or_more():

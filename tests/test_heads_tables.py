@@ -95,7 +95,12 @@ def test_heads_that_tell_a_label_equally_well_do_not_own_it():
     assert row["tied"] == pytest.approx(2 / K) and row["superclasses"] == pytest.approx(1)
     other = Made(1)
     other.tables["heads"]["train_accuracy"] = 1.0
-    assert np.isnan(heads_tables.of_families({"none": [made, other]}).iloc[0]["seeds_agree"])
+    assert np.isnan(
+        heads_tables.of_families({"none": [made, other]}).iloc[0][["seeds_agree", "seeds_p"]].tolist()
+    ).all()
+    assert np.isnan(heads_tables.encoders(other)["expert_accuracy"]).all()
+    own = [0.6 + 0.01 * i for i in range(2, K)]
+    assert heads_tables.encoders(made)["expert_accuracy"].iloc[1] == pytest.approx(np.mean(own))
     drawn = charts.heads.partition(
         {"tied": heads_tables.experts(made), "none": heads_tables.experts(other)}, list("abcdefghijkl")
     )

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from conftest import tiny_config
 from lib import andc, cct, charts
@@ -96,6 +97,15 @@ def test_what_one_run_finds_is_tested_on_another():
     assert len(gains.confirmed(table, "not", "found")) == 0
 
 
+def test_a_few_seeds_say_little():
+    gain = gains.everything({"three": runs_with(0.05, noise=0.02, cells=1), "one": runs_with(0.05, cells=1, seeds=1)})
+    three, one = (part.iloc[0] for _, part in gain.groupby("run", sort=False))
+    assert three["freedom"] == 2 and np.isinf(one["freedom"])
+    assert three["p"] == pytest.approx(2 * stats.t.sf(three["z"], 2)) and one["p"] == pytest.approx(
+        2 * stats.norm.sf(one["z"])
+    )
+
+
 def test_lengths_of_retraining_are_regimes_of_their_own():
     about = {"kept": 0.5, "top5": 1.0, "images": 10_000, "rate": 0.1}
     lengths = [
@@ -114,6 +124,10 @@ def test_controls_stand_beside_the_masks_of_stage_andc():
     assert found["uneven counts"] == pytest.approx(0.02) and found["the nodes that lose"] == pytest.approx(0.03)
     assert found["partners, at the rule's counts"] == pytest.approx(0.15)
     assert np.isnan(found["partners, at even counts"])
+    other = Made(
+        1, andc=[cell("andc", 0.9), cell("random", 0.7)]
+    )  # a seed without the masks between counts for neither
+    assert degrees.steps(pruning_tables.of_seeds([made, other])).loc[0.3].equals(found)
 
 
 class Measured(Made):

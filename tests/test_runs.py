@@ -110,6 +110,8 @@ def test_a_report_compares_a_run_with_the_published_one(folder, monkeypatch, tmp
     assert "Outside their tolerance: test_accuracy" in text and "Failed: 02" in text
     stopped = report.report(again, [*chapters, {"chapter": "02", "seconds": 0.0, "result": "not executed"}])
     assert "Not executed: 02" in stopped and "Failed" not in stopped
+    (folder / "heads.csv").unlink()
+    assert runs.published("tiny") is None and runs.published("tiny", ["fields"]).name == "tiny"
 
 
 def test_a_time_limit_stops_a_run_where_it_can_go_on(folder, monkeypatch):

@@ -93,7 +93,7 @@ def growth(table: pd.DataFrame) -> pd.DataFrame:
             "best": part["layer"].iloc[np.nanargmax(excess)] if np.isfinite(excess).any() else np.nan,
             "rho": part["snr"].corr(part["accuracy"], method="spearman"),
         }
-    return found.join(pd.DataFrame(more).T)
+    return found.join(pd.DataFrame.from_dict(more, orient="index"))
 
 
 def beyond(change, untrained):

@@ -20,12 +20,13 @@ LEVEL = 0.05
 
 
 def everything(families: Mapping[str, list], controls: Iterable[str] = CONTROLS) -> pd.DataFrame:
-    """One row a cell of a run and a control, wherever both were measured: gain, error, z, p, adjusted.
+    """One row a cell of a run and a control, wherever both were measured: gain, error, z, freedom, p, adjusted.
 
     families: runs that differ in nothing but the seed, as `lib.runs.families` gives them. gain: accuracy of ANDC less
     the control's (mean over draws), mean over seeds. error: its standard error, the larger of that over seeds and that
-    over test images: with few seeds the first can be small by chance. The p-value is two-sided and normal. Retraining
-    for several lengths is a regime for each, as "16 epochs".
+    over test images: with few seeds the first can be small by chance. The p-value is two-sided, by Student's t with the
+    degrees of freedom of the seeds (freedom) where their error is the larger one, else normal. Retraining for several
+    lengths is a regime for each, as "16 epochs".
     """
     parts = []
     for name, runs in families.items():
@@ -58,7 +59,8 @@ def _against(table: pd.DataFrame, control: str) -> pd.DataFrame:
     of_seeds, of_images = (found[name] / np.sqrt(found["seeds"]) for name in ("seed_std", "image_error"))
     found["error"] = np.fmax(of_seeds, of_images)
     found["z"] = np.where(found["error"] > 0, found["gain"] / found["error"].replace(0, 1), 0)
-    found["p"] = 2 * stats.norm.sf(found["z"].abs())
+    found["freedom"] = np.where(of_seeds > of_images, found["seeds"] - 1, np.inf)
+    found["p"] = 2 * stats.t.sf(found["z"].abs(), found["freedom"])
     found.insert(0, "control", control)
     return found.drop(columns=["seed_std", "image_error"]).reset_index()
 
@@ -94,9 +96,9 @@ def confirmed(table: pd.DataFrame, found_in: str, tested_in: str) -> pd.DataFram
     """
     keys = [*CELL, "control"]
     hypotheses = earned(table[table["run"] == found_in])[[*keys, "gain", "error"]]
-    other = table[table["run"] == tested_in][[*keys, "gain", "error", "z"]]
+    other = table[table["run"] == tested_in][[*keys, "gain", "error", "z", "freedom"]]
     found = hypotheses.merge(other.rename(columns={"gain": "tested", "error": "tested_error"}), on=keys)
-    found["adjusted"] = holm(stats.norm.sf(found.pop("z")))
+    found["adjusted"] = holm(stats.t.sf(found.pop("z"), found.pop("freedom")))
     return found.assign(confirmed=(found["tested"] > 0) & (found["adjusted"] < LEVEL))
 
 

@@ -24,13 +24,13 @@ class Control(NamedTuple):
 
 
 def last(run) -> pd.Series:
-    """The last encoder's row of the table "heads_encoders", with what whole heads and as many nodes of any reach.
+    """The last encoder's row of `encoders`, with what whole heads and as many nodes of any reach.
 
     Beside its columns: excess, untrained_excess and shuffled_excess, see `heads.excess`; whole_accuracy,
     of a head, and group_accuracy, that of as many nodes of any heads, both over all test images, mean over heads;
     nodes, of a head.
     """
-    row = run.table("heads_encoders").iloc[-1]
+    row = encoders(run).iloc[-1]
     joined = run.table("heads_cooperation")
     joined = joined[joined["encoder"] == row["encoder"]]
     whole = joined[joined["nodes"] == joined["nodes"].max()]
@@ -45,15 +45,17 @@ def encoders(run) -> pd.DataFrame:
     """The table "heads_encoders", with heads that tell a label equally well taken as such.
 
     same_expert: share of the labels of which training and test images name the same best head, where of equally good
-    ones each counts as likely; tied: share of the labels without one expert.
+    ones each counts as likely; tied: share of the labels without one expert; expert_accuracy: over those with one.
     """
     found = run.table("heads_encoders").copy()
     for at, encoder in zip(found.index, found["encoder"], strict=True):
-        both = [_by_head(run, encoder, column) for column in ("train_accuracy", "accuracy")]
-        best = [each == each.max(0) for each in both]
-        train, test = (each / each.sum(0) for each in best)
+        trained, tested = (_by_head(run, encoder, column) for column in ("train_accuracy", "accuracy"))
+        train, test = ((each == each.max(0)) / (each == each.max(0)).sum(0) for each in (trained, tested))
+        expert = heads.owners(trained)
+        owned = np.flatnonzero(expert >= 0)
         found.loc[at, "same_expert"] = (train * test).sum(0).mean()
-        found.loc[at, "tied"] = (best[0].sum(0) > 1).mean()
+        found.loc[at, "tied"] = (expert < 0).mean()
+        found.loc[at, "expert_accuracy"] = tested[expert[owned], owned].mean() if len(owned) else np.nan
     return found
 
 
@@ -125,7 +127,7 @@ def controls(runs: Iterable) -> list[Control]:
 
 def more_than_rotated(test: heads.PermutationTest) -> bool:
     """Whether nodes are more polarised than rotated ones, by two standard deviations of these; `test` as `rotated`."""
-    return not test.observed <= test.null_mean + 2 * test.null_std
+    return bool(np.isfinite(test.observed)) and not test.observed <= test.null_mean + 2 * test.null_std
 
 
 def of_families(families: Mapping[str, list]) -> pd.DataFrame:
@@ -168,10 +170,16 @@ def of_families(families: Mapping[str, list]) -> pd.DataFrame:
                 "superclasses": np.mean([t.observed for t in kin]) if kin else np.nan,
                 "superclasses_p": max(t.p for t in kin) if kin else np.nan,
                 "seeds_agree": np.mean([t.observed for t in pairs]) if pairs else np.nan,
-                "seeds_p": min(1.0, len(pairs) * min(t.p for t in pairs)) if pairs else np.nan,
+                "seeds_p": smallest_p(pairs),
             }
         )
     return pd.DataFrame(rows)
+
+
+def smallest_p(tests: Iterable[heads.PermutationTest]) -> float:
+    """The smallest p of some tests, times their number (Bonferroni); NaN without any. Undefined ones do not count."""
+    p = [test.p for test in tests if np.isfinite(test.p)]
+    return min(1.0, len(p) * min(p)) if p else np.nan
 
 
 def experts(run, encoder: int | None = None) -> np.ndarray:

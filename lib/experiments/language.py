@@ -156,7 +156,8 @@ def heads_in_domains(networks: Networks, permutations: int = 1000) -> pd.DataFra
     """Do heads take whole domains? Adjusted Rand index of labels by head and by domain, one row a way to ask.
 
     what: "most nodes, random heads" and "most nodes, domains shuffled" (a label is of the head with most nodes that
-    recognise it), "expert, domains shuffled" (of the head that tells it best alone, on training data).
+    recognise it), "expert, domains shuffled" (of the head that tells it best alone, on training data); labels: how many
+    count, since those that several heads own alike are left out.
     """
     rows = []
     for about, run in _each(networks, "heads"):
@@ -173,8 +174,10 @@ def heads_in_domains(networks: Networks, permutations: int = 1000) -> pd.DataFra
                 "most nodes, domains shuffled": heads.partition_test(most, groups, permutations),
                 "expert, domains shuffled": heads.partition_test(expert, groups, permutations),
             }
-            rows += [about | {"encoder": encoder, "what": w} | dataclasses.asdict(f) for w, f in found.items()]
-    return pd.DataFrame(rows, columns=["network", "seed", "encoder", "what", *TEST])
+            labels = {w: int((expert >= 0).sum() if w.startswith("expert") else (most >= 0).sum()) for w in found}
+            about_it = about | {"encoder": encoder}
+            rows += [about_it | {"what": w, "labels": labels[w]} | dataclasses.asdict(f) for w, f in found.items()]
+    return pd.DataFrame(rows, columns=["network", "seed", "encoder", "what", "labels", *TEST])
 
 
 def polarisation(networks: Networks) -> pd.DataFrame:

@@ -20,15 +20,18 @@ def in_short(networks: language.Networks, nodes: pd.DataFrame, clusters: pd.Data
     name, lines = names[0], []
     ends = _ends(nodes, name)
     growing = language.sharper(networks, name)
-    where = "not judged, since the network at random weights has not been measured"
+    judged = "Whether it grows is not judged, since the network at random weights has not been measured."
     if growing is not None:
         where = f"at {', '.join(f'`{p}`' for p in growing)} only" if growing else "at no place"
         where = "at all three places" if len(growing) == len(language.PLACES) else where
+        judged = (
+            f"Beyond shuffled labels and beyond random weights it grows {where}, with the read-out of the other nodes"
+            " silenced; the card below has their input silenced too."
+        )
     accuracy, snr = (_range(ends, column, form) for column, form in (("accuracy", ".0%"), ("snr", ".2f")))
     lines.append(
         f"**Sharpening** ({name}): from first to last encoder the label becomes easier to read ({accuracy}), while the"
-        f" signal-to-noise ratio of single nodes goes {snr}. Beyond shuffled labels and beyond random weights it grows"
-        f" {where}, with the read-out of the other nodes silenced; the card below has their input silenced too."
+        f" signal-to-noise ratio of single nodes goes {snr}. {judged}"
     )
     rests = _range(ends, "rests_on", ".0f")
     lines.append(
@@ -133,7 +136,8 @@ def domains(clusters: pd.DataFrame, owners: pd.DataFrame) -> str:
         lines += _beside_random_weights(clusters)
     for what, part in owners.groupby("what", sort=False):
         chance = round(part["null_mean"].mean(), 2) + 0.0  # no -0.00
-        lines.append(f"- Heads and domains ({what}), index, by chance {chance:.2f}: {_each(part, '.2f')}.")
+        labels = f"of the {part['labels'].min()} to {part['labels'].max()} labels that one head owns, by encoder"
+        lines.append(f"- Heads and domains ({what}; {labels}), index, by chance {chance:.2f}: {_each(part, '.2f')}.")
     return "\n".join(lines) or MISSING
 
 
@@ -143,6 +147,8 @@ def _beside_random_weights(clusters: pd.DataFrame) -> list[str]:
     if "random weights" not in share:
         return []
     random = share.pop("random weights")
+    if share.empty:
+        return []
     told = (f"{name} at {(share[name] > random).sum()} of {share[name].notna().sum()} sites" for name in share)
     return [f"- The share is larger than at random weights: {'; '.join(told)}."]
 
@@ -170,6 +176,7 @@ def heads(broken: pd.DataFrame, removed: pd.DataFrame) -> str:
         excess = part.pivot(index=["seed", "encoder"], columns="what", values="beyond")
         excess = excess.reindex(index=own.index, columns=["network", "untrained", "shuffled"])
         more = ~(excess["network"] <= excess["shuffled"]) & ~(excess["network"] <= excess["untrained"])
+        more &= excess["network"].notna()
         above = (own["p"] < 0.01) & more
         beyond = f"{own['beyond'].min():.2f} to {own['beyond'].max():.2f} beyond random heads"
         told.append(f"{name} at {_of(above, own.reset_index())} ({beyond})")

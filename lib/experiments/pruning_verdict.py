@@ -2,7 +2,8 @@
 
 All networks that are compared were retrained alike. A difference counts if it exceeds its margin of error: of one seed
 two standard errors of two accuracies on so many images, taken as independent; of several seeds that of a 95 % interval
-over seeds by Student's t, of so few seeds many more than two standard errors, and no less than over images.
+over seeds by Student's t, of so few seeds many more than two standard errors, and no less than over images. A wide
+margin is no excuse for a loss: that ANDC costs nothing has to hold within two standard errors over images alone.
 """
 
 from collections.abc import Iterable
@@ -45,6 +46,7 @@ class Difference:
     andc: float
     accuracy: float  # of the other
     margin: float  # of error, of the mean difference
+    over_images: float  # two standard errors over test images
     seeds: int
 
     @property
@@ -55,6 +57,11 @@ class Difference:
     def sign(self) -> int:
         """1 where ANDC is better by more than the margin of error, -1 where it is worse, 0 within it."""
         return int(np.sign(self.mean)) * (abs(self.mean) > self.margin)
+
+    @property
+    def lost(self) -> bool:
+        """Whether ANDC is worse by more than two standard errors over test images, whatever seeds say."""
+        return self.mean < -self.over_images
 
     def __str__(self) -> str:
         points = f"{100 * self.mean:+.1f}"
@@ -91,8 +98,8 @@ class Judgement:
 
     @property
     def harmless(self) -> list[Difference]:
-        """Where ANDC loses no more against the unpruned network than the margin of error."""
-        return [d for d in self.against("dense") if d.sign >= 0]
+        """Where ANDC loses no more against the unpruned network than two standard errors over test images."""
+        return [d for d in self.against("dense") if not d.lost]
 
 
 def sentences(found: Judgement) -> list[str]:
@@ -100,13 +107,17 @@ def sentences(found: Judgement) -> list[str]:
     said = []
     for dense in found.against("dense"):
         change = f"{'loses' if dense.mean < 0 else 'gains'} {abs(100 * dense.mean):.1f} points"
-        beyond = "more than" if dense.sign else "no more than"
+        beyond = "more than" if dense.sign or dense.lost else "no more than"
+        margin = f"the margin of error ({100 * dense.margin:.1f})"
+        if dense.lost and not dense.sign:
+            images = f"two standard errors over test images ({100 * dense.over_images:.1f})"
+            margin = f"{images}, though within the margin of error over so few seeds ({100 * dense.margin:.1f})"
         others = {d.other: d for d in found.differences if d.threshold == dense.threshold}
         each = ", ".join(f"{NAMES[name]} {others[name]}" for name in found.controls if name in others)
         said.append(
             f"At threshold {dense.threshold:g}, {dense.kept:.0%} of the weights kept, ANDC {change} against the"
-            f" unpruned network ({dense.accuracy:.1%} to {dense.andc:.1%}), {beyond} the margin of error"
-            f" ({100 * dense.margin:.1f}). Against its controls, in points: {each}; brackets: within the margin."
+            f" unpruned network ({dense.accuracy:.1%} to {dense.andc:.1%}), {beyond} {margin}."
+            f" Against its controls, in points: {each}; brackets: within the margin."
         )
     return said
 
@@ -167,18 +178,17 @@ def differences(table: pd.DataFrame, threshold: float) -> list[Difference]:
         if both.empty:
             continue
         andc, accuracy = map(float, both.mean())
-        margin = margin_of_error(both["andc"] - both[other], (andc + accuracy) / 2, float(rule["images"].mean()))
-        found.append(Difference(threshold, other, float(rule["kept"].mean()), andc, accuracy, margin, len(both)))
+        margins = margins_of_error(both["andc"] - both[other], (andc + accuracy) / 2, float(rule["images"].mean()))
+        found.append(Difference(threshold, other, float(rule["kept"].mean()), andc, accuracy, *margins, len(both)))
     return sorted(found, key=lambda d: list(NAMES).index(d.other))
 
 
-def margin_of_error(gains: pd.Series, accuracy: float, images: float) -> float:
-    """Of the mean over seeds of a difference of two accuracies; see the head of this file."""
+def margins_of_error(gains: pd.Series, accuracy: float, images: float) -> tuple[float, float]:
+    """Of the mean over seeds of a difference of two accuracies, and over images alone; see the head of this file."""
     seeds = len(gains)
     over_images = 2 * float(np.sqrt(2 * accuracy * (1 - accuracy) / images / seeds))
-    if seeds == 1:
-        return over_images
-    return max(over_images, float(stats.t.ppf(0.975, seeds - 1) * gains.std(ddof=1) / np.sqrt(seeds)))
+    over_seeds = stats.t.ppf(0.975, seeds - 1) * gains.std(ddof=1) / np.sqrt(seeds) if seeds > 1 else 0.0
+    return max(over_images, float(over_seeds)), over_images
 
 
 def savings(lengths: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
@@ -186,7 +196,8 @@ def savings(lengths: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
 
     lengths: as of `pruning_tables.of_lengths`; costs: the table "retraining_cost" of one run. One row a method and
     threshold: kept, loss (accuracy of the unpruned network less its own, mean over seeds) and its margin of error;
-    equal, whether the loss lies within that; bytes; fastest and its form for each batch; occupied.
+    equal, whether the loss lies within two standard errors over test images; bytes; fastest and its form for each
+    batch; occupied.
     """
     last = pruning_tables.longest(lengths)
     dense = costs[costs["method"] == "dense"].set_index("batch")
@@ -200,7 +211,7 @@ def savings(lengths: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
             "kept": found.kept,
             "loss": -found.mean,
             "margin": found.margin,
-            "equal": found.sign >= 0,
+            "equal": not found.lost,
             "bytes": part["bytes"].min() / dense["bytes"].iloc[0],
             "occupied": part["occupied"].iloc[0],
         }

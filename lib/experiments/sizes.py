@@ -46,7 +46,7 @@ def _encoders(run) -> Quantities:
         yield f"accuracy, rise at {place} (points)", 100 * (row["last"] - row["first"]), "untrained", 100 * untrained
     for name, title in (("recognised", "labels in a node's clusters, last mha"), ("snr", "SNR, last mha")):
         controls = clusters[name].drop("trained")
-        yield title, clusters.loc["trained", name], "the stronger of two", controls.max()
+        yield title, clusters.loc["trained", name], "the stronger measured", controls.max()
     for place, row in growth.iterrows():
         yield f"SNR, growth of its excess at {place}", row["change"], "untrained", row["untrained"]
 
