@@ -157,7 +157,7 @@ def heads_in_domains(networks: Networks, permutations: int = 1000) -> pd.DataFra
 
     what: "most nodes, random heads" and "most nodes, domains shuffled" (a label is of the head with most nodes that
     recognise it), "expert, domains shuffled" (of the head that tells it best alone, on training data); labels: how many
-    count, since those that several heads own alike are left out.
+    count. Against shuffled domains those that several heads own alike are left out.
     """
     rows = []
     for about, run in _each(networks, "heads"):
@@ -174,7 +174,8 @@ def heads_in_domains(networks: Networks, permutations: int = 1000) -> pd.DataFra
                 "most nodes, domains shuffled": heads.partition_test(most, groups, permutations),
                 "expert, domains shuffled": heads.partition_test(expert, groups, permutations),
             }
-            labels = {w: int((expert >= 0).sum() if w.startswith("expert") else (most >= 0).sum()) for w in found}
+            counted = (snp.recognised(nodes).any(0), most >= 0, expert >= 0)
+            labels = {w: int(c.sum()) for w, c in zip(found, counted, strict=True)}
             about_it = about | {"encoder": encoder}
             rows += [about_it | {"what": w, "labels": labels[w]} | dataclasses.asdict(f) for w, f in found.items()]
     return pd.DataFrame(rows, columns=["network", "seed", "encoder", "what", "labels", *TEST])

@@ -136,7 +136,7 @@ def domains(clusters: pd.DataFrame, owners: pd.DataFrame) -> str:
         lines += _beside_random_weights(clusters)
     for what, part in owners.groupby("what", sort=False):
         chance = round(part["null_mean"].mean(), 2) + 0.0  # no -0.00
-        labels = f"of the {part['labels'].min()} to {part['labels'].max()} labels that one head owns, by encoder"
+        labels = f"of the {part['labels'].min()} to {part['labels'].max()} labels that count, by encoder"
         lines.append(f"- Heads and domains ({what}; {labels}), index, by chance {chance:.2f}: {_each(part, '.2f')}.")
     return "\n".join(lines) or MISSING
 
