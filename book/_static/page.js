@@ -1,4 +1,9 @@
-// What must be decided before a page is first seen, so that nothing moves later: its formulas, and whether it shows code.
+// What must be decided before a page is first seen, so that nothing moves later: its colours, its formulas, and whether
+// it shows code.
+(({ dataset }) => { // the theme decides so at its end only, and until then code has neither its colours nor its height
+  if (dataset.theme === "auto") dataset.theme = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+})(document.documentElement);
+
 window.typeset = new Promise((done) => {
   const page = document.documentElement.classList, show = () => { page.remove("typesetting"); done(); };
   page.add("typesetting");
