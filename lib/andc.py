@@ -6,7 +6,7 @@ their clipped matrices, share a label. Label sets come from training images, nev
 on. `READINGS` holds other readings of the rule, so that they can be compared. Arrays only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -138,6 +138,12 @@ def exchanged(mask: np.ndarray, generator: np.random.Generator) -> np.ndarray:
     return mask[rows][:, columns]
 
 
+def _pairs(rows: int, trades: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
+    """Two rows at a time, `trades` times the number of rows, drawn as they are asked for; none of a single row."""
+    for _ in range(trades * rows if rows > 1 else 0):
+        yield generator.choice(rows, 2, replace=False)
+
+
 def permuted(mask: np.ndarray, generator: np.random.Generator, trades: int = 5) -> np.ndarray:
     """Every node keeps its number of connections, with random partners: the counts of rows and columns stay.
 
@@ -145,8 +151,7 @@ def permuted(mask: np.ndarray, generator: np.random.Generator, trades: int = 5) 
     them has and deal them out again, `trades` times the number of rows.
     """
     dealt = mask.copy()
-    for _ in range(trades * len(dealt) if len(dealt) > 1 else 0):
-        i, j = generator.choice(len(dealt), 2, replace=False)
+    for i, j in _pairs(len(dealt), trades, generator):
         pool = np.flatnonzero(dealt[i] ^ dealt[j])
         size = int(dealt[i, pool].sum())
         generator.shuffle(pool)
@@ -168,8 +173,7 @@ def levelled(mask: np.ndarray, generator: np.random.Generator, trades: int = 20)
     to the other; ties fall by lot. No trade lowers the number of the mask's weights.
     """
     found = random(mask, generator)
-    for _ in range(trades * len(found) if len(found) > 1 else 0):
-        i, j = generator.choice(len(found), 2, replace=False)
+    for i, j in _pairs(len(found), trades, generator):
         pool = generator.permutation(np.flatnonzero(found[i] ^ found[j]))
         pool = pool[np.argsort(mask[j, pool].astype(int) - mask[i, pool], kind="stable")]
         size = int(found[i, pool].sum())

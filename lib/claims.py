@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from lib import snp
@@ -265,29 +264,25 @@ def _mechanism(run) -> Finding:
         return _unmeasured(claim, chapter, "No CNN was trained on this run's images.")
     seeds = run.seeds("cnn")
     found = pd.concat([filters.growth(r.table("cnn")).assign(seed=r.definition.seed) for r in seeds])
-    each = {
-        of: {readout: found.loc[[f"{of}, {readout}"]] for readout in filters.READOUTS} for of in ("CNN", "untrained")
-    }
-    changes = {
-        of: pd.Series({name: part["change"].mean() for name, part in parts.items()}) for of, parts in each.items()
-    }
+    cnn, untrained = ({r: found.loc[[f"{of}, {r}"]] for r in filters.READOUTS} for of in ("CNN", "untrained"))
+    changes = pd.DataFrame(
+        {r: (cnn[r]["change"].mean(), untrained[r]["change"].mean()) for r in filters.READOUTS}, ["CNN", "untrained"]
+    )
     grows = pd.Series(
         {
-            name: bool(np.all(filters.beyond(*(each[of][name]["change"].to_numpy() for of in ("CNN", "untrained")))))
-            for name in filters.READOUTS
+            r: filters.beyond(*(part[r]["change"].to_numpy() for part in (cnn, untrained))).all()
+            for r in filters.READOUTS
         }
     )
-    ends = _listed(
-        f"from {part['first'].mean():.1f} to {part['last'].mean():.1f} ({name})" for name, part in each["CNN"].items()
-    )
-    largest = _listed(f"{', '.join(f'{b:g}' for b in part['best'])} ({name})" for name, part in each["CNN"].items())
+    ends = _listed(f"from {part['first'].mean():.1f} to {part['last'].mean():.1f} ({r})" for r, part in cnn.items())
+    largest = _listed(f"{', '.join(f'{b:g}' for b in part['best'])} ({r})" for r, part in cnn.items())
     return Finding(
         claim,
         chapter,
         *_where(grows, "the {} read-out"),
         f"From the first block to the last the signal-to-noise ratio of filters goes {ends}"
         + f", means over {len(seeds)} seeds" * (len(seeds) > 1)
-        + f"; {_changed(changes['CNN'], changes['untrained'], 'untrained CNN')}. The excess is largest at block"
+        + f"; {_changed(changes.loc['CNN'], changes.loc['untrained'], 'untrained CNN')}. The excess is largest at block"
         f" {largest} of {found['steps'].max() + 1}. This rule is milder than that of transformers:"
         " one threshold, one way of silencing, no errors over filters.",
         found.reset_index().rename(columns=GROWTH),

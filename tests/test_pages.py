@@ -226,11 +226,15 @@ def axe():
     return (Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 
 
+def assert_nothing_moved(page):
+    shifts = page.evaluate(SHIFTS)
+    assert sum(value for value, *_ in shifts) < 0.1, shifts
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_accessible_in_both_modes_and_stays_where_it_is(visit, axe, name):
     page = visit(name)
-    shifts = page.evaluate(SHIFTS)
-    assert sum(value for value, *_ in shifts) < 0.1, shifts
+    assert_nothing_moved(page)
     page.evaluate(axe)
     for mode in ("light", "dark"):
         page.evaluate(THEME, mode)
@@ -242,8 +246,7 @@ def test_a_page_is_accessible_in_both_modes_and_stays_where_it_is(visit, axe, na
 def test_no_page_is_wider_than_a_small_phone(visit, name):
     page = visit(name, width=320)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 320
-    shifts = page.evaluate(SHIFTS)
-    assert sum(value for value, *_ in shifts) < 0.1, shifts
+    assert_nothing_moved(page)
 
 
 @pytest.mark.parametrize("name", ["book/intro", "book/03-nodes"])

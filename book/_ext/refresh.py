@@ -42,7 +42,7 @@ def refresh(path: Path):
     """
     notebook, before = nbformat.read(path, as_version=4), digest(COMPUTED_FROM)
     place = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=3600, resources=place, extra_arguments=QUIET).execute()
+    NotebookClient(notebook, timeout=3600, resources=place, extra_arguments=QUIET, coalesce_streams=True).execute()
     notebook.metadata.pop("widgets", None)
     notebook.metadata.language_info = {"name": "python"}
     for n, cell in enumerate(c for c in notebook.cells if c.cell_type == "code"):

@@ -197,7 +197,8 @@ def by_size(table: pd.DataFrame) -> alt.Chart:
 
     table: as `lib.experiments.sizes.side_by_side` gives.
     """
-    long = table.melt(["run", "parameters", "seed", "quantity"], ["value", "control"], "what", "y").dropna(subset="y")
+    table = table.assign(panel=table["quantity"] + "; control: " + table["against"])
+    long = table.melt(["run", "parameters", "seed", "panel"], ["value", "control"], "what", "y").dropna(subset="y")
     long["what"] = long["what"].replace({"value": "measured"})
     runs = list(table.sort_values("parameters")["run"].unique())
     scale = alt.Scale(domain=["measured", "control"], range=[SIGNAL, NEUTRAL])
@@ -210,15 +211,10 @@ def by_size(table: pd.DataFrame) -> alt.Chart:
         tooltip=["run:N", "parameters:Q", "seed:O", "what:N", alt.Tooltip("y:Q", format=".3~f")]
     )
     means = base.mark_tick(thickness=2, width=22).encode(y=alt.Y("mean(y):Q", title=None))
-    panels = list(dict.fromkeys(table["quantity"]))
+    panels = list(dict.fromkeys(table["panel"]))
+    header = alt.Header(labelLimit=240, labelExpr="split(datum.label, '; ')")
     chart = alt.layer(points, means, data=long).facet(
-        alt.Facet(
-            "quantity:N",
-            title=None,
-            sort=panels,
-            header=alt.Header(labelLimit=240, labelExpr="split(datum.label, '; ')"),
-        ),
-        columns=3,
+        alt.Facet("panel:N", title=None, sort=panels, header=header), columns=3
     )
     chart = chart.resolve_scale(y="independent", x="independent").resolve_axis(x="independent")
     return described(chart, "Main numbers of the claims beside their controls, in networks of several sizes, by seed")

@@ -19,11 +19,12 @@ def cards(findings: Iterable, links: bool = True) -> str:
 def _card(finding, link: bool) -> str:
     kind = finding.verdict.split(" here")[0].replace(" ", "-")
     claim = f"<strong>{_html(finding.claim)}</strong>" + f" ({_html(finding.where)})" * bool(finding.where)
+    chapter = f"[The chapter on it]({finding.chapter}.ipynb)\n\n" if link else ""
     evidence = "" if finding.evidence.empty else f"{markdown(finding.evidence, finding.number)}\n\n"
     return (
         f'<details class="verdict verdict-{kind}">\n<summary><span class="verdict-chip">{finding.verdict}</span>'
         f' {claim}<span class="verdict-said">{_html(finding.said)}</span></summary>\n'
-        f"\n{evidence}{f'[The chapter on it]({finding.chapter}.ipynb){chr(10)}{chr(10)}' * link}</details>"
+        f"\n{evidence}{chapter}</details>"
     )
 
 

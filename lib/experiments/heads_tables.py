@@ -47,23 +47,30 @@ def encoders(run) -> pd.DataFrame:
     same_expert: share of the labels of which training and test images name the same best head, where of equally good
     ones each counts as likely; tied: share of the labels without one expert; expert_accuracy: over those with one.
     """
-    found = run.table("heads_encoders").copy()
-    for at, encoder in zip(found.index, found["encoder"], strict=True):
-        trained, tested = (_by_head(run, encoder, column) for column in ("train_accuracy", "accuracy"))
+    rows = {}
+    for encoder, part in run.table("heads").groupby("encoder"):
+        trained, tested = (by_head(part, column) for column in ("train_accuracy", "accuracy"))
         train, test = ((each == each.max(0)) / (each == each.max(0)).sum(0) for each in (trained, tested))
         expert = heads.owners(trained)
         owned = np.flatnonzero(expert >= 0)
-        found.loc[at, "same_expert"] = (train * test).sum(0).mean()
-        found.loc[at, "tied"] = (expert < 0).mean()
-        found.loc[at, "expert_accuracy"] = tested[expert[owned], owned].mean() if len(owned) else np.nan
-    return found
+        rows[encoder] = {
+            "same_expert": (train * test).sum(0).mean(),
+            "tied": (expert < 0).mean(),
+            "expert_accuracy": tested[expert[owned], owned].mean() if len(owned) else np.nan,
+        }
+    found = run.table("heads_encoders")
+    return found.assign(**pd.DataFrame.from_dict(rows, orient="index").loc[found["encoder"]].set_index(found.index))
 
 
-def _by_head(run, encoder: int, column: str) -> np.ndarray:
-    """A column of the table "heads" at one encoder, (heads, K)."""
+def by_head(table: pd.DataFrame, column: str) -> np.ndarray:
+    """A column of one encoder's rows of the table "heads", (heads, K)."""
+    return table.pivot(index="head", columns="label", values=column).to_numpy()
+
+
+def _of_encoder(run, encoder: int | None) -> pd.DataFrame:
+    """One encoder's rows of the table "heads"; the last one's for None."""
     table = run.table("heads")
-    part = table[table["encoder"] == encoder]
-    return part.pivot(index="head", columns="label", values=column).to_numpy()
+    return table[table["encoder"] == (encoder or table["encoder"].max())]
 
 
 def rotated(run) -> heads.PermutationTest:
@@ -166,7 +173,7 @@ def of_families(families: Mapping[str, list]) -> pd.DataFrame:
                 "head": found["whole_accuracy"].mean(),
                 "group": found["group_accuracy"].mean(),
                 "removal": found["damage_rho"].mean(),
-                "tied": np.mean([(expert < 0).mean() for expert in own]),
+                "tied": found["tied"].mean(),
                 "superclasses": np.mean([t.observed for t in kin]) if kin else np.nan,
                 "superclasses_p": max(t.p for t in kin) if kin else np.nan,
                 "seeds_agree": np.mean([t.observed for t in pairs]) if pairs else np.nan,
@@ -187,7 +194,7 @@ def experts(run, encoder: int | None = None) -> np.ndarray:
 
     encoder: the last, if left out.
     """
-    return heads.owners(_by_head(run, encoder or run.table("heads")["encoder"].max(), "train_accuracy"))
+    return heads.owners(by_head(_of_encoder(run, encoder), "train_accuracy"))
 
 
 def has_groups(run) -> bool:
@@ -205,8 +212,9 @@ def owned(run) -> pd.DataFrame:
 
     Most surely owned first: by how much the expert is better than the average head.
     """
-    accuracy = _by_head(run, run.table("heads")["encoder"].max(), "accuracy")
-    expert, labels = experts(run), np.arange(accuracy.shape[1])
+    table = _of_encoder(run, None)
+    accuracy, expert = by_head(table, "accuracy"), heads.owners(by_head(table, "train_accuracy"))
+    labels = np.arange(len(expert))
     found = pd.DataFrame(
         {
             "name": run.label_names,

@@ -164,11 +164,12 @@ def heads_in_domains(networks: Networks, permutations: int = 1000) -> pd.DataFra
         groups, H = domains(run), run.definition.network.heads
         if groups is None:
             continue
-        for encoder in sorted(set(run.table("heads")["encoder"])):
+        for encoder, table in run.table("heads").groupby("encoder"):
             nodes = run.nodes(f"{encoder}.mha")
             if not snp.recognised(nodes).any():
                 continue
-            most, expert = heads.owners(heads.diagonal_counts(nodes, H)), heads_tables.experts(run, encoder)
+            most = heads.owners(heads.diagonal_counts(nodes, H))
+            expert = heads.owners(heads_tables.by_head(table, "train_accuracy"))
             found = {
                 "most nodes, random heads": heads.heads_in_groups(nodes, H, groups, permutations=permutations),
                 "most nodes, domains shuffled": heads.partition_test(most, groups, permutations),

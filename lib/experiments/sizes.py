@@ -11,9 +11,8 @@ PLACES = ("mha", "ff")
 
 
 def side_by_side(runs: Iterable) -> pd.DataFrame:
-    """One row a run, seed and quantity: run (named as its first seed), parameters, seed, quantity, value, control.
-
-    quantity: what it is and, after a semicolon, what its control is.
+    """One row a run, seed and quantity: run (named as its first seed), parameters, seed, quantity, value, and of
+    its control the name (against) and the value (control).
 
     runs: of which those with other seeds are found. What a run has not measured is left out. Quantities, with controls:
     the rise of the probes' accuracy from first to last encoder (untrained network); labels in a node's clusters and the
@@ -27,10 +26,7 @@ def side_by_side(runs: Iterable) -> pd.DataFrame:
         for each in run.seeds("fields"):
             about = {"run": run.name, "parameters": each.results["parameters"], "seed": each.definition.seed}
             found = [q for part in (_encoders, _heads, _pruning, _filters) for q in part(each)]
-            rows += [
-                about | {"quantity": f"{name}; control: {by}", "value": value, "control": control}
-                for name, value, by, control in found
-            ]
+            rows += [about | dict(zip(("quantity", "value", "against", "control"), q, strict=True)) for q in found]
     return pd.DataFrame(rows)
 
 

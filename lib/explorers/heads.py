@@ -8,6 +8,7 @@ from IPython.display import HTML
 
 from lib import charts, heads, snp
 from lib.data import normalise, tensor
+from lib.experiments import heads_tables
 from lib.explorers import packing
 from lib.explorers.page import script
 from lib.system.errors import unknown
@@ -29,10 +30,7 @@ def content(run, encoder: int | None = None, head: int | None = None, label: int
     """
     table, encoders = run.table("heads"), []
     for number, part in table.groupby("encoder"):
-        grid = {
-            c: part.pivot(index="head", columns="label", values=c).to_numpy()
-            for c in ("accuracy", "damage", "train_accuracy")
-        }
+        grid = {c: heads_tables.by_head(part, c) for c in ("accuracy", "damage", "train_accuracy")}
         encoders.append(
             {
                 "diagonal": packing.diagonal(run.nodes(f"{number}.mha")),
