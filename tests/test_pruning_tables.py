@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
 from conftest import tiny_config
 from lib import andc, cct, charts
-from lib.experiments import degrees, gains, pruning_tables, pruning_verdict
+from lib.experiments import chance, degrees, gains, pruning_tables, pruning_verdict
 from lib.experiments.pruning import row
 
 
@@ -51,7 +51,7 @@ def runs_with(gain: float, noise: float = 0.0, cells: int = 10, seeds: int = 3, 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_holms_p_values_lie_between_the_bare_ones_and_bonferronis(p):
     p = np.array(p)
-    found = gains.holm(p)
+    found = chance.holm(p)
     assert (found >= p - 1e-12).all() and (found <= np.minimum(1, len(p) * p) + 1e-12).all()
     assert found[p.argmin()] == pytest.approx(min(1, len(p) * p.min()))
     order = np.argsort(p, kind="stable")
@@ -74,12 +74,12 @@ def test_looking_at_many_cells_finds_no_more_than_the_level_allows():
     assert false <= 4  # each with 30 cells, of which one or two would be beyond two standard errors
 
 
-def test_the_error_of_a_gain_is_the_larger_one():
+def test_the_margin_of_a_gain_is_the_larger_one():
     one = gains.everything({"x": runs_with(0.05, seeds=1)})
-    assert one["error"][0] == pytest.approx(np.sqrt(2 * 0.425 * 0.575 / 10_000), rel=1e-3)
+    assert one["margin"][0] == pytest.approx(2 * np.sqrt(2 * 0.425 * 0.575 / 10_000), rel=1e-3)
     three = gains.everything({"x": runs_with(0.05, noise=0.1)})
-    images = np.sqrt(2 * 0.425 * 0.575 / 10_000 / 3)
-    assert (three["error"] > 0.9 * images).all() and three["error"].median() > 3 * images
+    images = 2 * np.sqrt(2 * 0.425 * 0.575 / 10_000 / 3)
+    assert (three["margin"] > 0.9 * images).all() and three["margin"].median() > 3 * images
 
 
 def test_what_one_run_finds_is_tested_on_another():
@@ -97,13 +97,22 @@ def test_what_one_run_finds_is_tested_on_another():
     assert len(gains.confirmed(table, "not", "found")) == 0
 
 
-def test_a_few_seeds_say_little():
-    gain = gains.everything({"three": runs_with(0.05, noise=0.02, cells=1), "one": runs_with(0.05, cells=1, seeds=1)})
-    three, one = (part.iloc[0] for _, part in gain.groupby("run", sort=False))
-    assert three["freedom"] == 2 and np.isinf(one["freedom"])
-    assert three["p"] == pytest.approx(2 * stats.t.sf(three["z"], 2)) and one["p"] == pytest.approx(
-        2 * stats.norm.sf(one["z"])
-    )
+@given(st.floats(-0.2, 0.2), st.floats(0.001, 0.1), st.lists(st.floats(-0.1, 0.1), min_size=2, max_size=6))
+def test_a_mean_over_seeds_is_beyond_chance_if_it_is_over_seeds_and_over_images(mean, over_images, gains):
+    gains = np.array(gains) - np.mean(gains) + mean
+    assume(gains.std() > 1e-6)
+    found = chance.p_value(mean, over_images, gains.std(ddof=1), len(gains))
+    student, normal = stats.ttest_1samp(gains, 0).pvalue, 2 * stats.norm.sf(abs(mean) / over_images)
+    assert found == pytest.approx(max(student, normal), abs=1e-6)
+    margin = chance.margin(over_images, gains.std(ddof=1), len(gains))
+    if abs(abs(mean) - margin) > 1e-6 and not 0.04 < normal < 0.05:  # two standard errors are 4.55 %
+        assert (abs(mean) > margin) == (found < chance.LEVEL)
+
+
+def test_of_one_seed_images_alone_decide():
+    assert chance.p_value(0.05, 0.02, np.nan, 1) == pytest.approx(2 * stats.norm.sf(2.5))
+    assert chance.margin(0.02, np.nan, 1) == 0.04
+    assert chance.p_value(0.0, 0.0, 0.0, 3) == 1 and chance.p_value(0.1, 0.0, 0.0, 3) == 0
 
 
 def test_lengths_of_retraining_are_regimes_of_their_own():

@@ -125,21 +125,18 @@ def whom(table: pd.DataFrame, columns: dict[str, str]) -> alt.Chart:
 
 
 def gains(table: pd.DataFrame) -> alt.Chart:
-    """ANDC less each control in every cell, with two standard errors; table: as of `gains.everything`.
+    """ANDC less each control in every cell, with its margin of error; table: as of `gains.everything`.
 
     One panel a control; cells by kept weights, a colour for each run; filled: beyond chance after adjustment.
     """
     runs = list(table["run"].unique())
-    shown = table.assign(
-        low=table["gain"] - 2 * table["error"], high=table["gain"] + 2 * table["error"], beyond=table["adjusted"] < 0.05
-    )
-    runs = list(table["run"].unique())
+    shown = table.assign(low=table["gain"] - table["margin"], high=table["gain"] + table["margin"])
     base = alt.Chart(width=PANEL, height=240).encode(
         x=alt.X("kept:Q", title="share of weights kept", axis=alt.Axis(format=SHARE)),
         y=alt.Y("gain:Q", title="ANDC less its control", axis=alt.Axis(format=GAIN)),
         color=alt.Color("run:N", title=None, scale=alt.Scale(domain=runs, range=colours(len(runs)))),
         tooltip=["run:N", "regime:N", "layers:N", "encoder:O", "reading:N", "threshold:Q",
-                 *(alt.Tooltip(f"{c}:Q", format="+.1%") for c in ("gain", "error")),
+                 *(alt.Tooltip(f"{c}:Q", format="+.1%") for c in ("gain", "margin")),
                  alt.Tooltip("adjusted:Q", format=".2g")],
     )  # fmt: skip
     bars = base.mark_rule(opacity=0.35).encode(y="low:Q", y2="high:Q")

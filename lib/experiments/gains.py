@@ -10,22 +10,19 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from lib.experiments import pruning_tables
+from lib.experiments import chance, pruning_tables
 
 CELL = ["regime", "layers", "encoder", "reading", "threshold"]
 CONTROLS = ("permuted", "random", "magnitude")
-LEVEL = 0.05
 
 
 def everything(families: Mapping[str, list], controls: Iterable[str] = CONTROLS) -> pd.DataFrame:
-    """One row a cell of a run and a control, wherever both were measured: gain, error, z, freedom, p, adjusted.
+    """One row a cell of a run and a control, wherever both were measured: gain, margin, p, adjusted, beyond.
 
     families: runs that differ in nothing but the seed, as `lib.runs.families` gives them. gain: accuracy of ANDC less
-    the control's (mean over draws), mean over seeds. error: its standard error, the larger of that over seeds and that
-    over test images: with few seeds the first can be small by chance. The p-value is two-sided, by Student's t with the
-    degrees of freedom of the seeds (freedom) where their error is the larger one, else normal. Retraining for several
+    the control's (mean over draws), mean over seeds. margin, p: of error, and the chance of such a gain, two-sided, as
+    `lib.experiments.chance` has them; beyond: whether the adjusted p-value is below its level. Retraining for several
     lengths is a regime for each, as "16 epochs".
     """
     parts = []
@@ -34,7 +31,9 @@ def everything(families: Mapping[str, list], controls: Iterable[str] = CONTROLS)
         rows = [_against(table, control) for control in controls]
         found = pd.concat([r for r in rows if len(r)], ignore_index=True)
         found.insert(0, "run", name)
-        parts.append(found.assign(width=runs[0].definition.network.width, adjusted=holm(found["p"])))
+        adjusted = chance.holm(found["p"])
+        beyond = adjusted < chance.LEVEL
+        parts.append(found.assign(width=runs[0].definition.network.width, adjusted=adjusted, beyond=beyond))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -56,33 +55,21 @@ def _against(table: pd.DataFrame, control: str) -> pd.DataFrame:
         seed_std=("gain", "std"),
         image_error=("error", "mean"),
     )
-    of_seeds, of_images = (found[name] / np.sqrt(found["seeds"]) for name in ("seed_std", "image_error"))
-    found["error"] = np.fmax(of_seeds, of_images)
-    found["z"] = np.where(found["error"] > 0, found["gain"] / found["error"].replace(0, 1), 0)
-    found["freedom"] = np.where(of_seeds > of_images, found["seeds"] - 1, np.inf)
-    found["p"] = 2 * stats.t.sf(found["z"].abs(), found["freedom"])
+    errors = found.pop("image_error") / np.sqrt(found["seeds"]), found.pop("seed_std"), found["seeds"]
+    found["margin"] = chance.margin(*errors)
+    found["p"] = chance.p_value(found["gain"], *errors)
     found.insert(0, "control", control)
-    return found.drop(columns=["seed_std", "image_error"]).reset_index()
-
-
-def holm(p: Iterable[float]) -> np.ndarray:
-    """p-values adjusted for their number (S. Holm, Scandinavian Journal of Statistics 6, 65, 1979)."""
-    p = np.asarray(p, float)
-    order = np.argsort(p)
-    adjusted = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
-    found = np.empty(len(p))
-    found[order] = np.minimum(1, adjusted)
-    return found
+    return found.reset_index()
 
 
 def earned(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of `everything` in which ANDC is better than the control, beyond what looking at so many cells gives."""
-    return table[(table["gain"] > 0) & (table["adjusted"] < LEVEL)]
+    return table[(table["gain"] > 0) & table["beyond"]]
 
 
 def counted(table: pd.DataFrame) -> pd.DataFrame:
     """One row a run, regime and control: in how many cells ANDC is better, worse or neither, by adjusted p-values."""
-    sign = np.sign(table["gain"]) * (table["adjusted"] < LEVEL)
+    sign = np.sign(table["gain"]) * table["beyond"]
     named = table.assign(better=sign > 0, worse=sign < 0, neither=sign == 0)
     keys = ["run", "regime", "control"]
     return named.groupby(keys, sort=False)[["better", "worse", "neither"]].sum().reset_index()
@@ -91,15 +78,16 @@ def counted(table: pd.DataFrame) -> pd.DataFrame:
 def confirmed(table: pd.DataFrame, found_in: str, tested_in: str) -> pd.DataFrame:
     """What one run earned, in another run that had no part in finding it: one row a cell and control that both have.
 
-    gain, error: of the run in which it was found; tested, tested_error: of the other; adjusted: for the number of cells
-    that are tested here, one-sided; confirmed: whether ANDC is better there too.
+    gain, margin: of the run in which it was found; tested, tested_margin: of the other; adjusted: for the number of
+    cells that are tested here, one-sided; confirmed: whether ANDC is better there too.
     """
     keys = [*CELL, "control"]
-    hypotheses = earned(table[table["run"] == found_in])[[*keys, "gain", "error"]]
-    other = table[table["run"] == tested_in][[*keys, "gain", "error", "z", "freedom"]]
-    found = hypotheses.merge(other.rename(columns={"gain": "tested", "error": "tested_error"}), on=keys)
-    found["adjusted"] = holm(stats.t.sf(found.pop("z"), found.pop("freedom")))
-    return found.assign(confirmed=(found["tested"] > 0) & (found["adjusted"] < LEVEL))
+    hypotheses = earned(table[table["run"] == found_in])[[*keys, "gain", "margin"]]
+    other = table[table["run"] == tested_in][[*keys, "gain", "margin", "p"]]
+    found = hypotheses.merge(other.rename(columns={"gain": "tested", "margin": "tested_margin"}), on=keys)
+    p = found.pop("p") / 2
+    found["adjusted"] = chance.holm(p.where(found["tested"] > 0, 1 - p))
+    return found.assign(confirmed=(found["tested"] > 0) & (found["adjusted"] < chance.LEVEL))
 
 
 def transferred(table: pd.DataFrame) -> pd.DataFrame:
@@ -126,7 +114,7 @@ def sentences(table: pd.DataFrame) -> list[str]:
         return [f"ANDC beats none of its controls in any of the {len(table)} cells that were measured."]
     tests, said = transferred(table), []
     for control, part in table.groupby("control", sort=False):
-        better, worse = (((part["gain"] * sign > 0) & (part["adjusted"] < LEVEL)) for sign in (1, -1))
+        better, worse = (((part["gain"] * sign > 0) & part["beyond"]) for sign in (1, -1))
         places = ", ".join(
             f"{layers} without retraining" if regime == "none" else f"{layers} {regime}"
             for (layers, regime), _ in part[better].groupby(["layers", "regime"], sort=False)

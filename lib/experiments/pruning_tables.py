@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
 
+from lib.experiments import chance
 from lib.experiments.retraining import COLUMNS
 
 LONGEST = "retrained for long"  # the regime of the longest retraining that was measured
@@ -56,12 +56,11 @@ def dense(table: pd.DataFrame, regime: str = "none") -> float:
 def gains(table: pd.DataFrame, control: str = "permuted") -> pd.DataFrame:
     """One row an ANDC network and seed: its accuracy less that of its control (mean over draws) as "gain".
 
-    error is the standard error of a difference of two accuracies on that many images, taken as independent: the true
-    one is smaller, since both networks see the same images.
+    error is its standard error over images, `lib.experiments.chance.of_images`.
     """
     keys = ["seed", "regime", "layers", "encoder", "reading", "threshold"]
     rule = table[table["method"] == "andc"].set_index(keys)
     other = table[table["method"] == control].groupby(keys)["top1"].mean()
     found = rule.join(other.rename("control"), how="inner").reset_index()
-    p = (found["top1"] + found["control"]) / 2
-    return found.assign(gain=found["top1"] - found["control"], error=np.sqrt(2 * p * (1 - p) / found["images"]))
+    error = chance.of_images((found["top1"] + found["control"]) / 2, found["images"])
+    return found.assign(gain=found["top1"] - found["control"], error=error)

@@ -1,9 +1,8 @@
 """Does ANDC cost accuracy, and does it beat its controls? The rule of claim 4, and what pruning saves where it holds.
 
-All networks that are compared were retrained alike. A difference counts if it exceeds its margin of error: of one seed
-two standard errors of two accuracies on so many images, taken as independent; of several seeds that of a 95 % interval
-over seeds by Student's t, of so few seeds many more than two standard errors, and no less than over images. A wide
-margin is no excuse for a loss: that ANDC costs nothing has to hold within two standard errors over images alone.
+All networks that are compared were retrained alike. A difference counts if it exceeds its margin of error, as
+`lib.experiments.chance` has it, over seeds and over images. A wide margin is no excuse for a loss: that ANDC costs
+nothing has to hold within two standard errors over images alone.
 """
 
 from collections.abc import Iterable
@@ -11,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
-from lib.experiments import pruning_tables
+from lib.experiments import chance, pruning_tables
 
 NAMES = {  # of what ANDC is compared with, in a sentence
     "dense": "unpruned",
@@ -178,17 +176,11 @@ def differences(table: pd.DataFrame, threshold: float) -> list[Difference]:
         if both.empty:
             continue
         andc, accuracy = map(float, both.mean())
-        margins = margins_of_error(both["andc"] - both[other], (andc + accuracy) / 2, float(rule["images"].mean()))
-        found.append(Difference(threshold, other, float(rule["kept"].mean()), andc, accuracy, *margins, len(both)))
+        seeds, std = len(both), (both["andc"] - both[other]).std()
+        over_images = chance.of_images((andc + accuracy) / 2, rule["images"].mean()) / np.sqrt(seeds)
+        margin, lost = float(chance.margin(over_images, std, seeds)), float(2 * over_images)
+        found.append(Difference(threshold, other, float(rule["kept"].mean()), andc, accuracy, margin, lost, seeds))
     return sorted(found, key=lambda d: list(NAMES).index(d.other))
-
-
-def margins_of_error(gains: pd.Series, accuracy: float, images: float) -> tuple[float, float]:
-    """Of the mean over seeds of a difference of two accuracies, and over images alone; see the head of this file."""
-    seeds = len(gains)
-    over_images = 2 * float(np.sqrt(2 * accuracy * (1 - accuracy) / images / seeds))
-    over_seeds = stats.t.ppf(0.975, seeds - 1) * gains.std(ddof=1) / np.sqrt(seeds) if seeds > 1 else 0.0
-    return max(over_images, float(over_seeds)), over_images
 
 
 def savings(lengths: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
