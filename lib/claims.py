@@ -310,23 +310,32 @@ def language(networks: Mapping[str, Sequence]) -> Finding:
             growth = sharpening.growth_of_seeds(runs, SHARPENED, (snp.THRESHOLD,)).droplevel("threshold")
             rows += _snr_beside_controls(name, growth)
             told = told or [f"{name}, the signal-to-noise ratio of nodes goes {_grown(growth.xs('readout', level=1))}"]
-        parts |= {f"SNR, {name}, {word} silenced": _sharpened(growth, s) for s, word in SILENCED.items()}
-    parts["heads"] = UNMEASURED, ""
+        parts |= {(f"SNR, {name}", f"{word} silenced"): _sharpened(growth, s) for s, word in SILENCED.items()}
+    parts["heads", ""] = UNMEASURED, ""
     if tuned := [run for run in networks.get("fine-tuned", ()) if run.has("heads")]:
         found = heads_tables.controls(tuned)
-        parts["heads"] = _of_controls(found)
+        parts["heads", ""] = _of_controls(found)
         rows += [(f"heads, {c.name}", c.found, "", c.speaks) for c in found]
     verdicts = {verdict for verdict, _ in parts.values()} - {UNMEASURED}
     return Finding(
         "the same mechanism in a language model",
         "09-language",
         PART if len(verdicts) > 1 else verdicts.pop() if verdicts else UNMEASURED,
-        "; ".join(f"{name}: {verdict}" + f" ({where})" * bool(where) for name, (verdict, where) in parts.items())
-        if rows
-        else "",
+        _of_language(parts) if rows else "",
         f"In a sentence encoder, {told[0]}." if told else "No run on sentences has a result.",
         pd.DataFrame(rows, columns=["measured", "found", "its controls", "speaks for the claim"]),
     )
+
+
+def _of_language(parts: Mapping[tuple[str, str], tuple[str, str]]) -> str:
+    """Each part's verdict; of a network's SNR where it sharpens, told apart by what was silenced if that matters."""
+    told: dict[str, dict[str, str]] = {}
+    for (name, how), (verdict, where) in parts.items():
+        in_places = where or {HOLDS: "everywhere", NOT: "nowhere"}.get(verdict, verdict)
+        told.setdefault(name, {})[how] = in_places if how else verdict + f" ({where})" * bool(where)
+    same = {name: len(set(ways.values())) == 1 for name, ways in told.items()}
+    each = {name: [way + f" ({how})" * (not same[name]) for how, way in ways.items()] for name, ways in told.items()}
+    return "; ".join(f"{name}: {ways[0] if same[name] else ', '.join(ways)}" for name, ways in each.items())
 
 
 def _sharpened(growth: pd.DataFrame | None, silencing: str) -> tuple[str, str]:

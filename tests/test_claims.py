@@ -446,7 +446,9 @@ class OnSentences(Made):
 
 PLACES = claims.SHARPENED
 FLAT, MILD = sites(NOISY, NOISY), sites(NOISY, recognising(3, 3))  # at random weights: no growth, and a little
-READOUT, INPUT = "SNR, fine-tuned, read-out silenced", "SNR, fine-tuned, input silenced"
+READOUT, INPUT = ("SNR, fine-tuned", "read-out silenced"), ("SNR, fine-tuned", "input silenced")
+PUBLISHED_READOUT, PUBLISHED_INPUT = (("SNR, as published", how) for _, how in (READOUT, INPUT))
+EVERYWHERE, NOWHERE = "everywhere", "nowhere"
 
 
 def networks_of_language(tuned, untrained=FLAT, published=FLAT, **heads_row) -> dict[str, list]:
@@ -459,24 +461,32 @@ def networks_of_language(tuned, untrained=FLAT, published=FLAT, **heads_row) -> 
     return {name: runs for name, runs in networks.items() if runs}
 
 
-def of_language(*args, **kwargs) -> dict[str, str]:
-    """What the row says of each part."""
+def of_language(*args, **kwargs) -> dict[tuple[str, str], str]:
+    """What the row says of each part, by name and what was silenced."""
     finding = claims.language(networks_of_language(*args, **kwargs))
-    return dict(part.split(": ", 1) for part in finding.where.split("; "))
+    parts = dict(part.split(": ", 1) for part in finding.where.split("; "))
+    found = {("heads", ""): parts.pop("heads")}
+    for name, text in parts.items():
+        for how in ("read-out silenced", "input silenced"):
+            ways = text.split(f" ({how})")
+            found[name, how] = text if len(ways) == 1 else ways[0].split("silenced), ")[-1]
+    return found
 
 
 def test_of_language_sharpening_is_judged_in_every_seed_and_beside_random_weights():
     sharp = sites(NOISY, SHARP)
     silenced = sharp | {(f"2.{p}", "input"): 1 - SHARP[:1] for p in PLACES}
     found = of_language([sharp, sharp])
-    assert (found[READOUT], found[INPUT], found["SNR, as published, read-out silenced"]) == (HOLDS, HOLDS, NOT)
-    assert of_language([sharp, FLAT])[READOUT] == NOT
-    assert of_language([sharp, sites(NOISY, SHARP, ff=(SHARP, NOISY))])[READOUT] == f"{PART} (at `mha`, `ff_hidden`)"
-    assert of_language([sharp], untrained=sharp)[READOUT] == of_language([sharp], untrained=sharp)[INPUT] == NOT
-    assert of_language([sharp], untrained=MILD)[READOUT] == HOLDS
-    assert of_language([sites(indifferent(2), indifferent(10))])[READOUT] == NOT  # as with shuffled labels
-    assert of_language([sharp, silenced])[INPUT] == NOT
-    assert of_language([FLAT], published=sharp)["SNR, as published, input silenced"] == HOLDS
+    assert (found[READOUT], found[INPUT], found[PUBLISHED_READOUT]) == (EVERYWHERE, EVERYWHERE, NOWHERE)
+    assert of_language([sharp, FLAT])[READOUT] == NOWHERE
+    in_part = of_language([sharp, sites(NOISY, SHARP, ff=(SHARP, NOISY))])
+    assert in_part[READOUT] == "at `mha`, `ff_hidden`"
+    assert of_language([sharp], untrained=sharp)[READOUT] == of_language([sharp], untrained=sharp)[INPUT] == NOWHERE
+    assert of_language([sharp], untrained=MILD)[READOUT] == EVERYWHERE
+    assert of_language([sites(indifferent(2), indifferent(10))])[READOUT] == NOWHERE  # as with shuffled labels
+    apart = of_language([sharp, silenced])
+    assert (apart[READOUT], apart[INPUT]) == (EVERYWHERE, NOWHERE)
+    assert of_language([FLAT], published=sharp)[PUBLISHED_INPUT] == EVERYWHERE
 
 
 @pytest.mark.parametrize(
@@ -501,12 +511,12 @@ def test_of_language_what_lacks_its_networks_is_not_measured():
     sharp = sites(NOISY, SHARP)
     assert claims.language({}).verdict == UNMEASURED
     found = of_language([], published=sharp)
-    assert found[READOUT] == found[INPUT] == found["heads"] == UNMEASURED
-    assert found["SNR, as published, read-out silenced"] == HOLDS
+    assert found[READOUT] == found[INPUT] == found["heads", ""] == UNMEASURED
+    assert found[PUBLISHED_READOUT] == EVERYWHERE
     alone = of_language([sharp], untrained=None, published=None)
-    assert alone[READOUT] == alone["SNR, as published, input silenced"] == UNMEASURED
+    assert alone[READOUT] == alone[PUBLISHED_INPUT] == UNMEASURED
     assert (
-        alone["heads"] == f"{PART} (against it: nodes rotated inside their heads)"
+        alone["heads", ""] == f"{PART} (against it: nodes rotated inside their heads)"
     )  # of which these have no shape of their own
 
 
