@@ -107,18 +107,18 @@ def _clusters(run) -> Finding:
     mean = found.groupby("network", sort=False)[list(sharpening.COMPARED)].mean()
     small = (found[found["network"] == "trained"]["cluster_size"] < 0.1 * len(run.label_names)).all()
     controls = found[found["network"] != "trained"].groupby("network", sort=False)
-    exceeded = {
-        f"{measured} ({name})": bool(part[column].all())
+    compared = [
+        heads_tables.Control(f"{measured} ({name})", "", tuple(part[column]))
         for name, part in controls
         for column, measured in (("fewer_labels", "labels in clusters"), ("lower_snr", "SNR"))
-    }
-    against = [name for name, exceeds in exceeded.items() if not exceeds]
-    part = small and 0 < len(against) < len(exceeded)
+    ]
+    against = [control for control in compared if not control.speaks]
+    part = small and 0 < len(against) < len(compared)
     return Finding(
         "each node identifies small clusters of labels, plus noise",
         "03-nodes",
         HOLDS if small and not against else PART if part else NOT,
-        f"against it: {', '.join(against)}" if part else "",
+        _against(against) if part else "",
         "A node of the last encoder's heads recognises "
         + "; ".join(
             f"{r['clusters_per_node']:.1f} clusters of {r['cluster_size']:.1f} labels beside {r['noise']:.0f} ones of"
@@ -152,7 +152,9 @@ def _sharpening(run) -> Finding:
         HOLDS if cases.all() else PART if part else NOT,
         where if part else "",
         f"The signal-to-noise ratio goes {_grown(at.xs('readout', level='silencing'))}. It sharpens in {cases.sum()} of"
-        f" {len(cases)} combinations of place, silencing and threshold.",
+        f" {len(cases)} combinations of place, silencing and threshold"
+        + f", counted where it does in each of {(seeds := found['seed'].nunique())} seeds" * (seeds > 1)
+        + ".",
         at.reset_index().rename(columns=GROWTH),
     )
 
@@ -253,9 +255,13 @@ def _experts(run) -> Finding:
 
 
 def _of_controls(found: Sequence[heads_tables.Control]) -> tuple[str, str]:
-    against = [control.name for control in found if not control.speaks]
-    verdict = NOT if set(against) & set(heads_tables.SYMMETRY) else PART if against else HOLDS
-    return verdict, f"against it: {', '.join(against)}" if against else ""
+    against = [control for control in found if not control.speaks]
+    unbroken = any(control.name in heads_tables.SYMMETRY for control in against)
+    return NOT if unbroken else PART if against else HOLDS, _against(against)
+
+
+def _against(controls: Sequence[heads_tables.Control]) -> str:
+    return f"against it: {', '.join(map(str, controls))}" if controls else ""
 
 
 def _mechanism(run) -> Finding:

@@ -369,7 +369,8 @@ def heads_run(changed: dict, pairs: np.ndarray) -> Made:
 def test_5_asks_every_seed():
     good, bad = heads_run({}, SHAPED), heads_run({"damage_low": -0.1}, SHAPED)
     finding = claims._experts(Seeds(good, bad))
-    assert (finding.verdict, finding.where) == (PART, "against it: removal of a head")
+    assert (finding.verdict, finding.where) == (PART, "against it: removal of a head in 1 of 2 seeds")
+    assert claims._experts(Seeds(bad, bad)).where == "against it: removal of a head"
     found = finding.evidence.set_index("control")
     assert found.loc["removal of a head", "found"] == "rho = 0.50, 0.10 to 0.50 / rho = 0.50, -0.10 to 0.50"
     names = ["random heads", "untrained network", "shuffled labels", "nodes rotated inside their heads"]

@@ -16,11 +16,22 @@ SYMMETRY = ("random heads", "untrained network")  # without which no symmetry is
 
 
 class Control(NamedTuple):
-    """What could take claim 5 back: its name, what was found in each seed, and whether that speaks for the claim."""
+    """What could take a claim back: its name, what was found in each seed, and whether that speaks for the claim."""
 
     name: str
     found: str
-    speaks: bool  # for the claim, in every seed
+    seeds: tuple[bool, ...]  # in which of them it speaks for the claim
+
+    @property
+    def speaks(self) -> bool:
+        """For the claim, in every seed."""
+        return all(self.seeds)
+
+    def __str__(self) -> str:
+        """Its name, and in how many seeds it speaks against the claim, if in some only."""
+        against = self.seeds.count(False)
+        some = 0 < against < len(self.seeds)
+        return self.name + f" in {against} of {len(self.seeds)} seeds" * some
 
 
 def last(run) -> pd.Series:
@@ -105,7 +116,7 @@ def controls(runs: Iterable) -> list[Control]:
     turned = [rotated(run) for run in runs]
 
     def control(name: str, speaks: Callable, text: Callable, of: Iterable = rows) -> Control:
-        return Control(name, " / ".join(map(text, of)), all(bool(speaks(row)) for row in of))
+        return Control(name, " / ".join(map(text, of)), tuple(bool(speaks(row)) for row in of))
 
     return [
         control("random heads", lambda r: r["p"] < 0.01, lambda r: f"excess {r['excess']:.2f}, z = {r['z']:.1f}"),
