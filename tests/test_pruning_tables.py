@@ -97,6 +97,13 @@ def test_what_one_run_finds_is_tested_on_another():
     assert len(gains.confirmed(table, "not", "found")) == 0
 
 
+def test_what_is_tested_elsewhere_need_not_stand_out_among_all_cells():
+    table = gains.everything({"few seeds": runs_with(0.05, noise=0.01), "same": runs_with(0.05)})
+    found = gains.confirmed(table, "few seeds", "same")
+    own = table[table["run"] == "few seeds"]
+    assert len(gains.earned(own)) < len(found) == (own["p"] < chance.LEVEL).sum() and found["confirmed"].all()
+
+
 @given(st.floats(-0.2, 0.2), st.floats(0.001, 0.1), st.lists(st.floats(-0.1, 0.1), min_size=2, max_size=6))
 def test_a_mean_over_seeds_is_beyond_chance_if_it_is_over_seeds_and_over_images(mean, over_images, gains):
     gains = np.array(gains) - np.mean(gains) + mean

@@ -76,13 +76,15 @@ def counted(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def confirmed(table: pd.DataFrame, found_in: str, tested_in: str) -> pd.DataFrame:
-    """What one run earned, in another run that had no part in finding it: one row a cell and control that both have.
+    """What looks good in one run, tested in another that had no part in finding it: one row a cell and control of both.
 
+    It looks good where ANDC is better by the bare p-value, however many cells were looked at: the test is the other's.
     gain, margin: of the run in which it was found; tested, tested_margin: of the other; adjusted: for the number of
     cells that are tested here, one-sided; confirmed: whether ANDC is better there too.
     """
     keys = [*CELL, "control"]
-    hypotheses = earned(table[table["run"] == found_in])[[*keys, "gain", "margin"]]
+    good = (table["run"] == found_in) & (table["gain"] > 0) & (table["p"] < chance.LEVEL)
+    hypotheses = table[good][[*keys, "gain", "margin"]]
     other = table[table["run"] == tested_in][[*keys, "gain", "margin", "p"]]
     found = hypotheses.merge(other.rename(columns={"gain": "tested", "margin": "tested_margin"}), on=keys)
     p = found.pop("p") / 2
@@ -126,6 +128,6 @@ def sentences(table: pd.DataFrame) -> list[str]:
             for row in tests[tests["control"] == control].itertuples()
         ]
         if checks:
-            text += f". Of what `{tests['found_in'].iloc[0]}` shows, other data confirm {', '.join(checks)}"
+            text += f". Of what looks good in `{tests['found_in'].iloc[0]}`, other data confirm {', '.join(checks)}"
         said.append(text + ".")
     return said
