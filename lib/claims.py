@@ -112,13 +112,13 @@ def _clusters(run) -> Finding:
         for name, part in controls
         for column, measured in (("fewer_labels", "labels in clusters"), ("lower_snr", "SNR"))
     ]
-    against = [control for control in compared if not control.speaks]
-    part = small and 0 < len(against) < len(compared)
+    speaks = [control.speaks for control in compared]
+    part = small and any(speaks) and not all(speaks)
     return Finding(
         "each node identifies small clusters of labels, plus noise",
         "03-nodes",
-        HOLDS if small and not against else PART if part else NOT,
-        _against(against) if part else "",
+        HOLDS if small and all(speaks) else PART if part else NOT,
+        _against(compared) if part else "",
         "A node of the last encoder's heads recognises "
         + "; ".join(
             f"{r['clusters_per_node']:.1f} clusters of {r['cluster_size']:.1f} labels beside {r['noise']:.0f} ones of"
@@ -132,7 +132,7 @@ def _clusters(run) -> Finding:
 
 def _sharpening(run) -> Finding:
     found = sharpening.growth_of_seeds(run.seeds("fields"), SHARPENED)
-    cases = found.groupby(level=found.index.names, sort=False)["sharpens"].all()
+    cases, seeds = found.groupby(level=found.index.names, sort=False)["sharpens"].all(), found["seed"].nunique()
     at = found.xs(snp.THRESHOLD, level="threshold", drop_level=False)
     here = cases.xs(snp.THRESHOLD, level="threshold")
     where = f"at threshold {snp.THRESHOLD:g}, " + "; ".join(
@@ -153,7 +153,7 @@ def _sharpening(run) -> Finding:
         where if part else "",
         f"The signal-to-noise ratio goes {_grown(at.xs('readout', level='silencing'))}. It sharpens in {cases.sum()} of"
         f" {len(cases)} combinations of place, silencing and threshold"
-        + f", counted where it does in each of {(seeds := found['seed'].nunique())} seeds" * (seeds > 1)
+        + f", counted where it does in each of {seeds} seeds" * (seeds > 1)
         + ".",
         at.reset_index().rename(columns=GROWTH),
     )
@@ -255,13 +255,14 @@ def _experts(run) -> Finding:
 
 
 def _of_controls(found: Sequence[heads_tables.Control]) -> tuple[str, str]:
-    against = [control for control in found if not control.speaks]
-    unbroken = any(control.name in heads_tables.SYMMETRY for control in against)
-    return NOT if unbroken else PART if against else HOLDS, _against(against)
+    against = {control.name for control in found if not control.speaks}
+    return NOT if against & set(heads_tables.SYMMETRY) else PART if against else HOLDS, _against(found)
 
 
 def _against(controls: Sequence[heads_tables.Control]) -> str:
-    return f"against it: {', '.join(map(str, controls))}" if controls else ""
+    """Those of the controls that speak against a claim; nothing where none does."""
+    named = ", ".join(str(control) for control in controls if not control.speaks)
+    return f"against it: {named}" if named else ""
 
 
 def _mechanism(run) -> Finding:
@@ -335,13 +336,14 @@ def language(networks: Mapping[str, Sequence]) -> Finding:
 
 def _of_language(parts: Mapping[tuple[str, str], tuple[str, str]]) -> str:
     """Each part's verdict; of a network's SNR where it sharpens, told apart by what was silenced if that matters."""
-    told: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, str]] = {}  # by name and text: what was silenced
     for (name, how), (verdict, where) in parts.items():
         in_places = where or {HOLDS: "everywhere", NOT: "nowhere"}.get(verdict, verdict)
-        told.setdefault(name, {})[how] = in_places if how else verdict + f" ({where})" * bool(where)
-    same = {name: len(set(ways.values())) == 1 for name, ways in told.items()}
-    each = {name: [way + f" ({how})" * (not same[name]) for how, way in ways.items()] for name, ways in told.items()}
-    return "; ".join(f"{name}: {ways[0] if same[name] else ', '.join(ways)}" for name, ways in each.items())
+        found.setdefault(name, {})[in_places if how else verdict + f" ({where})" * bool(where)] = how
+    return "; ".join(
+        f"{name}: {', '.join(text + f' ({how})' * (len(texts) > 1) for text, how in texts.items())}"
+        for name, texts in found.items()
+    )
 
 
 def _sharpened(growth: pd.DataFrame | None, silencing: str) -> tuple[str, str]:

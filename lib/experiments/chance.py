@@ -22,18 +22,18 @@ def margin(over_images, std, seeds):
 
     over_images: standard error of the mean; std: of one seed, over seeds (ignored of one seed).
     """
-    return np.fmax(2 * over_images, stats.t.ppf(1 - LEVEL / 2, freedom(seeds)) * _over_seeds(std, seeds))
+    return np.fmax(2 * over_images, stats.t.ppf(1 - LEVEL / 2, _freedom(seeds)) * _over_seeds(std, seeds))
 
 
 def p_value(mean, over_images, std, seeds):
     """Two-sided, the larger one of that over images (normal) and that over seeds (Student's t); arguments as above."""
     with np.errstate(divide="ignore", invalid="ignore"):
         normal = 2 * stats.norm.sf(np.abs(mean) / over_images)
-        student = 2 * stats.t.sf(np.abs(mean) / _over_seeds(std, seeds), freedom(seeds))
+        student = 2 * stats.t.sf(np.abs(mean) / _over_seeds(std, seeds), _freedom(seeds))
     return np.where(np.equal(mean, 0), 1.0, np.fmax(normal, student))
 
 
-def freedom(seeds):
+def _freedom(seeds):
     """Degrees of freedom of a mean over seeds; of one seed, whose spread is unknown, any number does."""
     return np.fmax(np.asarray(seeds) - 1, 1)
 
