@@ -1,7 +1,7 @@
 """The paper's claims, each with its measure, all its controls and a verdict, all computed from a run and its seeds."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -17,6 +17,14 @@ SILENCED = {"readout": "read-out", "input": "input"}
 NOT_OF_THE_PAPER = {"02-probes": "the premise of this book", "09-language": "the extension to language"}
 
 
+@dataclass(frozen=True)
+class Networks:
+    """What a finding rests on: a run and its seeds."""
+
+    run: str
+    accuracies: tuple[float, ...]  # of each seed's network, or of its CNN where the claim is on CNNs; on test images
+
+
 @dataclass(frozen=True, eq=False)
 class Finding:
     """What a run says about a claim."""
@@ -28,10 +36,11 @@ class Finding:
     said: str  # what was found, in a sentence
     evidence: pd.DataFrame  # what was measured, and every control
     number: str = "{:.2f}"  # format of the evidence's numbers
+    networks: Networks | None = None
 
 
-def claims(run) -> list[Finding]:
-    """One finding a claim of the paper's abstract. The rules of the verdicts:
+def claims(*runs) -> list[Finding]:
+    """The findings on each claim of the paper's abstract, claim by claim. The rules of the verdicts:
 
     1. holds at a place, `mha` or `ff`, if in every seed the probe's accuracy grows from the first encoder to the last,
        and by more than in the untrained network; in part if at one of the two;
@@ -64,26 +73,45 @@ def claims(run) -> list[Finding]:
     Where the untrained network was not measured, the rules that name it do without, and the evidence shows that. Of a
     run without heads, pruned networks or a CNN these claims are not measured.
     """
-    return [rule(run) for rule in RULES.values()]
+    return [found for chapter in RULES for found in findings(chapter, *runs)]
 
 
-def finding(run, chapter: str) -> Finding:
-    """The finding on the claim that a chapter is about; ValueError for one that is about none."""
+def findings(chapter: str, *runs) -> list[Finding]:
+    """What each run says about the claim of a chapter; those that have not measured it left out where one has.
+
+    ValueError for a chapter that is about no claim.
+    """
     if chapter not in RULES:
         raise unknown("chapter on a claim", chapter, RULES)
-    return RULES[chapter](run)
+    found = [replace(RULES[chapter](run), networks=_networks(run, chapter)) for run in runs]
+    return [each for each in found if each.verdict != UNMEASURED] or found[:1]
+
+
+def _networks(run, chapter: str) -> Networks | None:
+    stage = next((stage for stage in STAGES.get(chapter, ("fields",)) if run.has(stage)), None)
+    accuracy = "cnn_test_accuracy" if stage == "cnn" else "test_accuracy"
+    return stage and Networks(run.name, tuple(each.results[accuracy] for each in run.seeds(stage)))
 
 
 def in_short(findings: Iterable[Finding]) -> str:
-    """How many claims of the paper hold, in one sentence, and what is not of the paper apart from them."""
-    measured = [finding for finding in findings if finding.verdict != UNMEASURED]
+    """How many claims of the paper hold, in one sentence, and what is not of the paper apart from them; run by run."""
+    of_runs: dict[str, list[Finding]] = {}
+    for found in findings:
+        if found.verdict != UNMEASURED:
+            of_runs.setdefault(found.networks.run if found.networks else "", []).append(found)
+    several = len(of_runs.keys() - {""}) > 1
+    told = [_counted(found, f"on `{run}`, " * bool(run and several)) for run, found in of_runs.items()]
+    return " ".join(told) or "Nothing was measured."
+
+
+def _counted(measured: Sequence[Finding], on: str) -> str:
     verdicts = [finding.verdict for finding in measured if finding.chapter not in NOT_OF_THE_PAPER]
     count = {v: n for v in (HOLDS, PART, NOT) if (n := verdicts.count(v))}
     said = (f"{n} {v if n == 1 else v.replace('holds', 'hold').replace('does', 'do')}" for v, n in count.items())
     ours = (f"{NOT_OF_THE_PAPER[f.chapter]} {f.verdict}" for f in measured if f.chapter in NOT_OF_THE_PAPER)
-    of_paper = f"of the {len(verdicts)} claims of the paper's abstract that were measured, "
+    of_paper = f"{on}of the {len(verdicts)} claims of the paper's abstract that were measured, "
     told = [of_paper + _listed(said)] if verdicts else []
-    return ". ".join(text[0].upper() + text[1:] for text in (*told, *ours) or ["nothing was measured"]) + "."
+    return ". ".join(text[0].upper() + text[1:] for text in (*told, *ours)) + "."
 
 
 def _accuracy(run) -> Finding:
@@ -395,4 +423,9 @@ RULES = {
     "05-pruning": _pruning,
     "06-heads": _experts,
     "07-cnn": _mechanism,
+}
+STAGES = {  # what a rule is about where that is not `fields`; the first that was measured
+    "05-pruning": ("retraining", "andc"),
+    "06-heads": ("heads",),
+    "07-cnn": ("cnn",),
 }

@@ -422,6 +422,53 @@ def test_the_verdicts_in_short():
     assert claims.in_short([]) == "Nothing was measured."
 
 
+def on(run: str, verdict: str, *accuracies: float) -> claims.Finding:
+    said, evidence = f"Seen on {run}.", pd.DataFrame({"of": [run]})
+    return claims.Finding("a", "03-nodes", verdict, "", said, evidence, networks=claims.Networks(run, accuracies))
+
+
+def test_verdicts_of_several_runs_are_counted_run_by_run():
+    of_paper = "of the 1 claims of the paper's abstract that were measured, 1"
+    found = [on("wide", HOLDS, 0.5), on("small", NOT, 0.4)]
+    told = f"On `wide`, {of_paper} holds. On `small`, {of_paper} does not hold here."
+    assert claims.in_short(found) == told
+    assert claims.in_short(found[1:]) == f"O{of_paper[1:]} does not hold here."
+
+
+def test_a_card_sets_other_networks_beside_the_first():
+    card = verdicts.cards([on("wide", PART, 0.5), on("small", NOT, 0.4, 0.41)])
+    assert card.count("<details") == 1 and 'class="verdict verdict-holds-in-part"' in card
+    summary, fold = card.split("</summary>")
+    assert "<code>wide</code>, one seed (test accuracy 50.0%): Seen on wide." in summary
+    beside = summary.split("verdict-beside")[1]
+    assert "does not hold here" in beside and "<code>small</code>, 2 seeds (test accuracy 40.0%, 41.0%)" in beside
+    assert "Seen on small." not in summary
+    assert "`small`, 2 seeds (test accuracy 40.0%, 41.0%): Seen on small.\n\n| of |\n| --- |\n| small |" in fold
+
+
+def test_a_run_that_has_not_measured_a_claim_is_left_out_beside_one_that_has():
+    rows = [
+        {
+            "network": f"{network}, {readout}",
+            "layer": layer,
+            "snr": 3.0 - layer,
+            "control": 1.0,
+            "accuracy": 0.1 * layer,
+        }
+        for network in ("CNN", "untrained")
+        for readout in ("pooled", "flattened")
+        for layer in (1, 2)
+    ]
+    lacking, having = Made(), Made(cnn=rows)
+    having.name, having.results = "having", {"test_accuracy": 0.5, "cnn_test_accuracy": 0.6}
+    (found,) = claims.findings("07-cnn", lacking, having)
+    assert found.networks == claims.Networks("having", (0.6,)) and found.verdict == NOT
+    (found,) = claims.findings("07-cnn", lacking)
+    assert (found.verdict, found.networks) == (UNMEASURED, None)
+    with pytest.raises(ValueError, match="unknown chapter on a claim '07'"):
+        claims.findings("07", having)
+
+
 def test_a_card_shows_the_evidence_and_what_is_unknown():
     evidence = pd.DataFrame({"first_place": [0.25, np.nan], "none": np.nan, "grows": [True, False], "seed": [0, 1]})
     card = verdicts.cards(

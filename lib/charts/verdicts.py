@@ -1,7 +1,7 @@
 """What was found about each claim, as Markdown that is read on a page and in Jupyter alike."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from html import escape
 
 import numpy as np
@@ -9,23 +9,55 @@ import pandas as pd
 
 
 def cards(findings: Iterable, links: bool = True) -> str:
-    """A card for each `lib.claims.Finding`: claim, verdict and what was found; under a fold, evidence and chapter.
+    """A card for each claim: the verdict of its first `lib.claims.Finding`, what was found on which networks, then the
+    verdicts of others; under a fold the evidence, with what was found on the others, and the chapter.
 
     links: whether to point to the chapter on it, for pages that are not that chapter.
     """
-    return "\n\n".join(_card(finding, links) for finding in findings)
+    by_claim: dict[str, list] = {}
+    for finding in findings:
+        by_claim.setdefault(finding.claim, []).append(finding)
+    return "\n\n".join(_card(found, links) for found in by_claim.values())
 
 
-def _card(finding, link: bool) -> str:
-    kind = finding.verdict.split(" here")[0].replace(" ", "-")
-    claim = f"<strong>{_html(finding.claim)}</strong>" + f" ({_html(finding.where)})" * bool(finding.where)
-    chapter = f"[The chapter on it]({finding.chapter}.ipynb)\n\n" if link else ""
-    evidence = "" if finding.evidence.empty else f"{markdown(finding.evidence, finding.number)}\n\n"
+def _card(findings: Sequence, link: bool) -> str:
+    first, *others = findings
+    claim = f"<strong>{_html(first.claim)}</strong>{_where(first)}"
+    on = f"{_html(networks(first))}: " if first.networks else ""
+    beside = "".join(
+        f'<span class="verdict-beside {_kind(other)}">{_chip(other)} {_html(networks(other))}{_where(other)}</span>'
+        for other in others
+    )
+    chapter = f"[The chapter on it]({first.chapter}.ipynb)\n\n" if link else ""
+    evidence = "".join(
+        ("" if other is first else f"{networks(other)}: {other.said}\n\n")
+        + ("" if other.evidence.empty else f"{markdown(other.evidence, other.number)}\n\n")
+        for other in findings
+    )
     return (
-        f'<details class="verdict verdict-{kind}">\n<summary><span class="verdict-chip">{finding.verdict}</span>'
-        f' {claim}<span class="verdict-said">{_html(finding.said)}</span></summary>\n'
+        f'<details class="verdict {_kind(first)}">\n<summary>{_chip(first)} {claim}'
+        f'<span class="verdict-said">{on}{_html(first.said)}</span>{beside}</summary>\n'
         f"\n{evidence}{chapter}</details>"
     )
+
+
+def _kind(finding) -> str:
+    return f"verdict-{finding.verdict.split(' here')[0].replace(' ', '-')}"
+
+
+def _chip(finding) -> str:
+    return f'<span class="verdict-chip">{finding.verdict}</span>'
+
+
+def _where(finding) -> str:
+    return f" ({_html(finding.where)})" * bool(finding.where)
+
+
+def networks(finding) -> str:
+    """The run that a finding rests on, its seeds, and how often their networks are right on test images."""
+    seeds = finding.networks.accuracies
+    of_seeds = f", {len(seeds)} seeds" if len(seeds) > 1 else ", one seed"
+    return f"`{finding.networks.run}`{of_seeds} (test accuracy {', '.join(f'{share:.1%}' for share in seeds)})"
 
 
 def markdown(table: pd.DataFrame, number: str = "{:.2f}") -> str:

@@ -260,6 +260,11 @@ class Run(Results):
                 found.append(other)
         return found
 
+    def relatives(self) -> list["Run"]:
+        """Other networks on the same images, as published: of those that differ in the seed alone the first."""
+        found = (family[0] for family in families("fields").values())
+        return [r for r in found if r.definition.data == self.definition.data and not self.same_but_seed(r)]
+
     def same_but_seed(self, other: "Run") -> bool:
         """Whether two runs are defined alike, seeds apart."""
         return dataclasses.replace(other.definition, seed=self.definition.seed) == self.definition
