@@ -98,12 +98,12 @@ class TrainingRecipe:
 
     def described(self) -> str:
         """The recipe in one sentence."""
-        epochs = f"{self.warmup_epochs:g} epoch{'s' * (self.warmup_epochs != 1)}"
         fall = {"cosine": "a cosine", "linear": "a line", "stable": "a line at the end"}[self.schedule]
         optimiser = {"adamw": "AdamW", "muon": "Muon for the encoders' matrices and AdamW for the rest"}[self.optimiser]
         said = [
-            f"{self.epochs:g} epochs in batches of {self.batch}",
-            f"{optimiser}, at a rate of {self.lr:g} after {epochs} of warm-up, down {fall} to {self.final_lr:g}",
+            f"{_epochs(self.epochs)} in batches of {self.batch}",
+            f"{optimiser}, at a rate of {self.lr:g} after {_epochs(self.warmup_epochs)} of warm-up, down {fall} to"
+            f" {self.final_lr:g}",
             f"weight decay {self.weight_decay:g}, label smoothing {self.label_smoothing:g}",
         ]
         if self.parts == "readout":
@@ -115,9 +115,9 @@ class TrainingRecipe:
         if self.precision != "auto":
             where = ", where the processor has units for it" * (self.precision == "bf16")
             said.append(f"products in {self.precision}{where}")
-        stages = [f"{epochs:g} epochs with the grid of tokens averaged {f} x {f}" for epochs, f in self.token_stages]
+        stages = [f"{_epochs(epochs)} with the grid of tokens averaged {f} x {f}" for epochs, f in self.token_stages]
         if rest := self.epochs - sum(epochs for epochs, _ in self.token_stages):
-            said += ["; ".join([*stages, f"the last {rest:g} epochs with all tokens"])] if stages else []
+            said += ["; ".join([*stages, f"{_epochs(rest)} at the end with all tokens"])] if stages else []
         else:
             said.append("; ".join(stages))
         return ". ".join(text[0].upper() + text[1:] for text in [*said, self.augmentation.described()]) + "."
@@ -273,6 +273,10 @@ class RetrainingRecipe:
 
     def __post_init__(self):
         _lengths("epochs", self.epochs)
+
+
+def _epochs(number: float) -> str:
+    return f"{number:g} epoch{'s' * (number != 1)}"
 
 
 def _lengths(name: str, epochs: tuple[int, ...]):

@@ -154,7 +154,7 @@ def test_the_menu_button_shows_and_hides_the_chapters(visit, width):
 def test_the_explorer_finds_the_clusters_that_the_library_finds(visit):
     page = visit("book/03-nodes")
     root = page.locator(".node-explorer")
-    run = runs.load(root.get_attribute("id").removeprefix("node-explorer-"))
+    run = runs.load(root.get_attribute("id").removeprefix("node-explorer-"), ["fields"])
     before = page.locator(".node-explorer canvas[name=right]").evaluate("c => c.toDataURL()")
     for site, node, threshold in (("1.mha", 3, 0.3), ("2.ff", 11, 0.5), ("3.ff_hidden", 40, 0.1)):
         encoder, place = site.split(".")
@@ -182,7 +182,7 @@ def test_the_live_explorer_is_not_shown_where_no_kernel_is(html):
 def test_the_node_explorer_finds_nodes_by_label_and_by_the_map(visit):
     page = visit("book/03-nodes")
     root = page.locator(".node-explorer")
-    run = runs.load(root.get_attribute("id").removeprefix("node-explorer-"))
+    run = runs.load(root.get_attribute("id").removeprefix("node-explorer-"), ["fields"])
     root.locator("[name=encoder]").select_option("2")
     root.locator("[name=place]").select_option("ff")
     root.locator("[name=label]").select_option("5")
