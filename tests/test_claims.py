@@ -378,6 +378,16 @@ def test_5_asks_every_seed():
     assert found["speaks for the claim"].tolist() == [True] * 6 + [False]
 
 
+def filter_rows(pooled: float, flattened: float) -> list[dict]:
+    """A table "cnn" of two layers: by how much the SNR of a CNN grows at each read-out; of the untrained one by 0.2."""
+    change = {"CNN, pooled": pooled, "CNN, flattened": flattened, "untrained, pooled": 0.2, "untrained, flattened": 0.2}
+    return [
+        {"network": name, "layer": layer, "snr": 2.0 + (layer - 1) * c, "control": 1.0, "accuracy": 0.1 * layer}
+        for name, c in change.items()
+        for layer in (1, 2)
+    ]
+
+
 @pytest.mark.parametrize(
     ("pooled", "flattened", "expected"),
     [
@@ -388,12 +398,7 @@ def test_5_asks_every_seed():
     ],
 )
 def test_6_asks_for_more_than_an_untrained_network_gives(pooled, flattened, expected):
-    change = {"CNN, pooled": pooled, "CNN, flattened": flattened, "untrained, pooled": 0.2, "untrained, flattened": 0.2}
-    rows = [
-        {"network": name, "layer": layer, "snr": 2.0 + (layer - 1) * c, "control": 1.0, "accuracy": 0.1 * layer}
-        for name, c in change.items()
-        for layer in (1, 2)
-    ]
+    rows = filter_rows(pooled, flattened)
     finding = claims._mechanism(Made(cnn=rows))
     assert (finding.verdict, finding.where) == expected
     falling = [row | ({"snr": 3.0 - row["layer"]} if row["network"].startswith("CNN") else {}) for row in rows]
@@ -447,19 +452,7 @@ def test_a_card_sets_other_networks_beside_the_first():
 
 
 def test_a_run_that_has_not_measured_a_claim_is_left_out_beside_one_that_has():
-    rows = [
-        {
-            "network": f"{network}, {readout}",
-            "layer": layer,
-            "snr": 3.0 - layer,
-            "control": 1.0,
-            "accuracy": 0.1 * layer,
-        }
-        for network in ("CNN", "untrained")
-        for readout in ("pooled", "flattened")
-        for layer in (1, 2)
-    ]
-    lacking, having = Made(), Made(cnn=rows)
+    lacking, having = Made(), Made(cnn=filter_rows(0.2, -0.1))
     having.name, having.results = "having", {"test_accuracy": 0.5, "cnn_test_accuracy": 0.6}
     (found,) = claims.findings("07-cnn", lacking, having)
     assert found.networks == claims.Networks("having", (0.6,)) and found.verdict == NOT

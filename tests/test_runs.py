@@ -175,11 +175,11 @@ def test_seeds_are_runs_that_differ_in_nothing_else(folder, capsys):
     for name in ("tiny-s1", "other"):
         runs.make(name).require("train")
     assert [r.name for r in run.seeds("train")] == ["tiny", "tiny-s1"]
-    assert run.relatives() == []  # nothing is measured on the other network yet
+    assert run.on_same_data() == [run]  # nothing is measured on the other network yet
     for name in ("tiny", "tiny-s1", "other"):
         runs.make(name).require("fields")
-    assert [r.name for r in run.relatives()] == ["other"]
-    assert [r.name for r in runs.make("other").relatives()] == ["tiny"]  # of two seeds the first
+    assert [r.name for r in run.on_same_data()] == ["tiny", "other"]
+    assert [r.name for r in runs.make("other").on_same_data()] == ["other", "tiny"]  # of two seeds the first
     (folder.parent / "other" / "config.toml").write_text('base = "nothing"\n')
     with pytest.raises(ValueError, match="other/config.toml: unknown base 'nothing'; known: other, tiny, tiny-s1"):
         runs.make("other")

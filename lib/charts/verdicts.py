@@ -23,14 +23,14 @@ def cards(findings: Iterable, links: bool = True) -> str:
 def _card(findings: Sequence, link: bool) -> str:
     first, *others = findings
     claim = f"<strong>{_html(first.claim)}</strong>{_where(first)}"
-    on = f"{_html(networks(first))}: " if first.networks else ""
+    on = f"{_html(_networks(first))}: " if first.networks else ""
     beside = "".join(
-        f'<span class="verdict-beside {_kind(other)}">{_chip(other)} {_html(networks(other))}{_where(other)}</span>'
+        f'<span class="verdict-beside {_kind(other)}">{_chip(other)} {_html(_networks(other))}{_where(other)}</span>'
         for other in others
     )
     chapter = f"[The chapter on it]({first.chapter}.ipynb)\n\n" if link else ""
     evidence = "".join(
-        ("" if other is first else f"{networks(other)}: {other.said}\n\n")
+        ("" if other is first else f"{_networks(other)}: {other.said}\n\n")
         + ("" if other.evidence.empty else f"{markdown(other.evidence, other.number)}\n\n")
         for other in findings
     )
@@ -53,7 +53,7 @@ def _where(finding) -> str:
     return f" ({_html(finding.where)})" * bool(finding.where)
 
 
-def networks(finding) -> str:
+def _networks(finding) -> str:
     """The run that a finding rests on, its seeds, and how often their networks are right on test images."""
     seeds = finding.networks.accuracies
     of_seeds = f", {len(seeds)} seeds" if len(seeds) > 1 else ", one seed"

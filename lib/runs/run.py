@@ -260,10 +260,10 @@ class Run(Results):
                 found.append(other)
         return found
 
-    def relatives(self) -> list["Run"]:
-        """Other networks on the same images, as published: of those that differ in the seed alone the first."""
-        found = (family[0] for family in families("fields").values())
-        return [r for r in found if r.definition.data == self.definition.data and not self.same_but_seed(r)]
+    def on_same_data(self) -> list["Run"]:
+        """This run, then published ones of other networks on its data: of those that differ in the seed the first."""
+        others = (family[0] for family in families("fields").values() if not self.same_but_seed(family[0]))
+        return [self, *(other for other in others if other.definition.data == self.definition.data)]
 
     def same_but_seed(self, other: "Run") -> bool:
         """Whether two runs are defined alike, seeds apart."""
