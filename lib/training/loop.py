@@ -54,9 +54,9 @@ def train(
 
     For `compiled`, precision on a GPU and several processes, see `lib.training.step.TrainingStep`.
 
-    `checkpoint` names a file that is written every `interval` seconds and at the end of each epoch; if it is there,
-    training goes on from it. It is refused (ValueError) if it was written under another `identity`, which says whatever
-    the result depends on (default: recipe, seed, and the image set with all that is in it).
+    `checkpoint` names a file that is written every `interval` seconds and at the end; if it is there, training goes on
+    from it. It is refused (ValueError) if it was written under another `identity`, which says whatever the result
+    depends on (default: recipe, seed, and the image set with all that is in it).
     trunk: where the schedule is "stable", training begins with what is there, and leaves there what it is when its rate
     begins to fall, so that a longer one goes on from it; its curve and seconds are those of a training of its own.
     Raises OutOfTime, with a checkpoint written, before a deadline comes, and ValueError for less than one step.
@@ -99,7 +99,8 @@ def train(
             torch.manual_seed(seed_for(seed, epoch, position, 2 + parallel.rank()))
             sums += learn(*batch[:2], lr := recipe.lr_at(step, steps), recipe.token_factor(step, steps), batch.mask)
             progress.update()
-            if last := position == batches.per_epoch - 1 or step + 1 == steps:
+            last = step + 1 == steps
+            if last or position == batches.per_epoch - 1:
                 parallel.add(sums)
                 row = _row(epoch, lr, sums / ((position + 1) * recipe.batch), time.monotonic() - started)
                 state["curve"].append(row)
@@ -107,7 +108,7 @@ def train(
                 progress.set_postfix(
                     epoch=row["epoch"], loss=f"{row['loss']:.3f}", accuracy=f"{row['train_accuracy']:.3f}"
                 )
-            stop = deadline is not None and step + 1 < steps and deadline.near()
+            stop = deadline is not None and not last and deadline.near()
             save = time.monotonic() - saved > interval
             if parallel.size() > 1:
                 asked = step % AGREE_EVERY == 0
