@@ -113,7 +113,7 @@ class TrainingRecipe:
         if self.average:
             said.append(f"weights averaged with a decay of {self.average:g}")
         if self.precision != "auto":
-            where = ", where the processor has units for it" * (self.precision == "bf16")
+            where = ", where that is faster" * (self.precision == "bf16")
             said.append(f"products in {self.precision}{where}")
         stages = [f"{_epochs(epochs)} with the grid of tokens averaged {f} x {f}" for epochs, f in self.token_stages]
         if rest := self.epochs - sum(epochs for epochs, _ in self.token_stages):

