@@ -47,7 +47,7 @@ refresh: .venv/.ready
 	$(BIN)/python book/_ext/refresh.py
 
 test: .venv/.ready
-	$(BIN)/python -m pytest tests book -n 2 --dist loadfile --nbval-lax --nbval-current-env \
+	$(BIN)/python -m pytest tests book -n 2 --dist loadfile --no-loadscope-reorder --nbval-lax --nbval-current-env \
 	    --nbval-sanitize-with tests/sanitise.cfg --nbval-cell-timeout 1800
 
 language: .venv/.language

@@ -246,7 +246,7 @@ def test_the_last_of_a_growing_group_is_the_whole_group():
     assert curve.shape == (6,) and curve[-1] == ((values @ weight.T).argmax(1) == labels).mean()
 
 
-def test_a_removed_head_is_one_that_nobody_hears(network, images):
+def test_a_removed_head_is_one_that_nobody_hears(network, images, monkeypatch):
     with torch.no_grad():  # an untrained network tells nothing apart
         for encoder in network.encoders:
             encoder.attention.qkv.weight *= 40
@@ -262,7 +262,9 @@ def test_a_removed_head_is_one_that_nobody_hears(network, images):
         silence.remove()
         np.testing.assert_allclose(found[e, h], whole - left)
     assert found.any(axis=2).all()
-    assert damage(network, images, "bf16").shape == found.shape
+    monkeypatch.setattr("lib.system.device._bfloat16_pays", lambda: True)
+    low = damage(network, images, "bf16")
+    assert low.any(axis=2).all() and np.abs(low - found).mean() < np.abs(found).mean() / 2
 
 
 def test_clusters_inside_groups_are_found_and_clusters_across_them_are_not():

@@ -261,8 +261,10 @@ class Run(Results):
         return found
 
     def on_same_data(self) -> list["Run"]:
-        """This run, then published ones of other networks on its data: of those that differ in the seed the first."""
-        others = (family[0] for family in families("fields").values() if not self.same_but_seed(family[0]))
+        """This run, then published ones of other networks on its data, the widest first: of those that differ in the
+        seed alone the first."""
+        others = [family[0] for family in families("fields").values() if not self.same_but_seed(family[0])]
+        others.sort(key=lambda run: -run.definition.network.width)
         return [self, *(other for other in others if other.definition.data == self.definition.data)]
 
     def same_but_seed(self, other: "Run") -> bool:

@@ -52,9 +52,10 @@ def precision(asked: str, device: str | torch.device) -> str:
 
 
 def products(asked: str, device: str | torch.device) -> torch.autocast:
-    """A context in which matrices are multiplied in `precision(asked, device)`."""
+    """A context in which matrices are multiplied in `precision(asked, device)`, by weights as they are at that moment."""
     low = precision(asked, device) == "bf16"
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=low)
+    # autocast would go on with its first copy of a weight, also where a head or a node has been removed since
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=low, cache_enabled=False)
 
 
 def muon_products(device: str | torch.device) -> contextlib.AbstractContextManager:
