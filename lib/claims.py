@@ -94,24 +94,43 @@ def _networks(run, chapter: str) -> Networks | None:
 
 
 def in_short(findings: Iterable[Finding]) -> str:
-    """How many claims of the paper hold, in one sentence, and what is not of the paper apart from them; run by run."""
+    """How many claims of the paper hold, and what is not of the paper apart from them; of several runs as a list."""
     of_runs: dict[str, list[Finding]] = {}
     for found in findings:
         if found.verdict != UNMEASURED:
             of_runs.setdefault(found.networks.run if found.networks else "", []).append(found)
-    several = len(of_runs.keys() - {""}) > 1
-    told = [_counted(found, f"on `{run}`, " * bool(run and several)) for run, found in of_runs.items()]
-    return " ".join(told) or "Nothing was measured."
+    if len(of_runs.keys() - {""}) < 2:
+        return " ".join(map(_counted, of_runs.values())) or "Nothing was measured."
+    unnamed = of_runs.pop("", [])
+    lines = []
+    for run, found in of_runs.items():
+        verdicts = _of_paper(found)
+        told = [f"of {len(verdicts)}: {_counts(verdicts)}"] * bool(verdicts) + _ours(found)
+        lines.append(f"- on `{run}`, {'; '.join(told)}")
+    parts = ["Of the claims of the paper's abstract that were measured", "\n".join(lines), _counted(unnamed)]
+    return "\n\n".join(part for part in parts if part)
 
 
-def _counted(measured: Sequence[Finding], on: str) -> str:
-    verdicts = [finding.verdict for finding in measured if finding.chapter not in NOT_OF_THE_PAPER]
+def _counted(measured: Sequence[Finding]) -> str:
+    verdicts, told = _of_paper(measured), []
+    if len(verdicts) == 1:
+        told = [f"the one claim of the paper's abstract that was measured {verdicts[0]}"]
+    elif verdicts:
+        told = [f"of the {len(verdicts)} claims of the paper's abstract that were measured, {_counts(verdicts)}"]
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in (*told, *_ours(measured)))
+
+
+def _of_paper(measured: Iterable[Finding]) -> list[str]:
+    return [finding.verdict for finding in measured if finding.chapter not in NOT_OF_THE_PAPER]
+
+
+def _counts(verdicts: Sequence[str]) -> str:
     count = {v: n for v in (HOLDS, PART, NOT) if (n := verdicts.count(v))}
-    said = (f"{n} {v if n == 1 else v.replace('holds', 'hold').replace('does', 'do')}" for v, n in count.items())
-    ours = (f"{NOT_OF_THE_PAPER[f.chapter]} {f.verdict}" for f in measured if f.chapter in NOT_OF_THE_PAPER)
-    of_paper = f"{on}of the {len(verdicts)} claims of the paper's abstract that were measured, "
-    told = [of_paper + _listed(said)] if verdicts else []
-    return ". ".join(text[0].upper() + text[1:] for text in (*told, *ours)) + "."
+    return _listed(f"{n} {v if n == 1 else v.replace('holds', 'hold').replace('does', 'do')}" for v, n in count.items())
+
+
+def _ours(measured: Iterable[Finding]) -> list[str]:
+    return [f"{NOT_OF_THE_PAPER[f.chapter]} {f.verdict}" for f in measured if f.chapter in NOT_OF_THE_PAPER]
 
 
 def _accuracy(run) -> Finding:

@@ -1,6 +1,7 @@
 """The rules of the verdicts on made-up runs: each comes out either way, and at the border as its sentence says."""
 
 import copy
+import dataclasses
 from itertools import product
 from types import SimpleNamespace
 
@@ -433,11 +434,16 @@ def on(run: str, verdict: str, *accuracies: float) -> claims.Finding:
 
 
 def test_verdicts_of_several_runs_are_counted_run_by_run():
-    of_paper = "of the 1 claims of the paper's abstract that were measured, 1"
     found = [on("wide", HOLDS, 0.5), on("small", NOT, 0.4)]
-    told = f"On `wide`, {of_paper} holds. On `small`, {of_paper} does not hold here."
-    assert claims.in_short(found) == told
-    assert claims.in_short(found[1:]) == f"O{of_paper[1:]} does not hold here."
+    head = "Of the claims of the paper's abstract that were measured"
+    listed = f"{head}\n\n- on `wide`, of 1: 1 holds\n- on `small`, of 1: 1 does not hold here"
+    assert claims.in_short(found) == listed
+    assert claims.in_short(found[1:]) == "The one claim of the paper's abstract that was measured does not hold here."
+    premise = dataclasses.replace(found[0], chapter="02-probes")
+    language = claims.Finding("", "09-language", PART, "", "", pd.DataFrame())
+    beside = claims.in_short([premise, *found, language])
+    assert "- on `wide`, of 1: 1 holds; the premise of this book holds\n" in beside
+    assert beside.endswith("here\n\nThe extension to language holds in part.")
 
 
 def test_a_card_sets_other_networks_beside_the_first():

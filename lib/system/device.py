@@ -52,7 +52,7 @@ def precision(asked: str, device: str | torch.device) -> str:
 
 
 def products(asked: str, device: str | torch.device) -> torch.autocast:
-    """A context in which matrices are multiplied in `precision(asked, device)`, by weights as they are at that moment."""
+    """A context in which matrices are multiplied in `precision(asked, device)`, by weights as they are just then."""
     low = precision(asked, device) == "bf16"
     # autocast would go on with its first copy of a weight, also where a head or a node has been removed since
     return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=low, cache_enabled=False)

@@ -24,6 +24,7 @@ from lib.training.batches import training_batches
 from lib.training.resume import Deadline
 from lib.training.step import TrainingStep
 
+INTERVAL = 60.0  # seconds from one checkpoint to the next
 AGREE_EVERY = 16  # steps, between which several processes do not ask each other whether it is time to stop or save
 
 
@@ -43,7 +44,7 @@ def train(
     images: LabelledSet,
     seed: int = 0,
     checkpoint: Path | None = None,
-    interval: float = 60,
+    interval: float | None = None,
     device: str | torch.device = "cpu",
     deadline: Deadline | None = None,
     compiled: bool = False,
@@ -54,9 +55,9 @@ def train(
 
     For `compiled`, precision on a GPU and several processes, see `lib.training.step.TrainingStep`.
 
-    `checkpoint` names a file that is written every `interval` seconds and at the end; if it is there, training goes on
-    from it. It is refused (ValueError) if it was written under another `identity`, which says whatever the result
-    depends on (default: recipe, seed, and the image set with all that is in it).
+    `checkpoint` names a file that is written every `interval` seconds (default: INTERVAL) and at the end; if it is
+    there, training goes on from it. It is refused (ValueError) if it was written under another `identity`, which says
+    whatever the result depends on (default: recipe, seed, and the image set with all that is in it).
     trunk: where the schedule is "stable", training begins with what is there, and leaves there what it is when its rate
     begins to fall, so that a longer one goes on from it; its curve and seconds are those of a training of its own.
     Raises OutOfTime, with a checkpoint written, before a deadline comes, and ValueError for less than one step.
@@ -109,7 +110,7 @@ def train(
                     epoch=row["epoch"], loss=f"{row['loss']:.3f}", accuracy=f"{row['train_accuracy']:.3f}"
                 )
             stop = deadline is not None and not last and deadline.near()
-            save = time.monotonic() - saved > interval
+            save = time.monotonic() - saved > (INTERVAL if interval is None else interval)
             if parallel.size() > 1:
                 asked = step % AGREE_EVERY == 0
                 stop, save = parallel.any_of(stop, save) if asked else (False, False)
