@@ -11,7 +11,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -192,19 +191,9 @@ def staged(name: str, rounds: int = 2) -> str:
     first, full = list(speed.values())[:2]
     lines = [f"training of {name}'s network on this CPU, batch {batch}, the reference's augmentation; images/s"]
     lines += [f"  {way:<36}{rate:9.1f}{rate / first:9.1f} x" for way, rate in speed.items()]
-    units = "has" if bfloat16_units() else "has not"
-    lines.append(
-        f"  with all tokens {full / first:.1f} x (goal with bfloat16 units, which this processor {units}: at least 4)"
-    )
+    pays = "does" if precision("bf16", "cpu") == "bf16" else "does not"
+    lines.append(f"  with all tokens {full / first:.1f} x (goal where bfloat16 pays, which here it {pays}: at least 4)")
     return "\n".join(lines)
-
-
-def bfloat16_units() -> bool:
-    """Whether this processor says that it multiplies bfloat16 (Linux on x86)."""
-    try:
-        return bool({"avx512_bf16", "amx_bf16"} & set(Path("/proc/cpuinfo").read_text().split()))
-    except OSError:
-        return False
 
 
 def report(name: str, steps: int, device: str | torch.device) -> str:
