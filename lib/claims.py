@@ -100,23 +100,23 @@ def in_short(findings: Iterable[Finding]) -> str:
         if found.verdict != UNMEASURED:
             of_runs.setdefault(found.networks.run if found.networks else "", []).append(found)
     if len(of_runs.keys() - {""}) < 2:
-        return " ".join(map(_counted, of_runs.values())) or "Nothing was measured."
+        return " ".join(map(_sentences, of_runs.values())) or "Nothing was measured."
     unnamed = of_runs.pop("", [])
     lines = []
     for run, found in of_runs.items():
         verdicts = _of_paper(found)
-        told = [f"of {len(verdicts)}: {_counts(verdicts)}"] * bool(verdicts) + _ours(found)
+        told = [f"of {len(verdicts)}: {_tally(verdicts)}"] * bool(verdicts) + _ours(found)
         lines.append(f"- on `{run}`, {'; '.join(told)}")
-    parts = ["Of the claims of the paper's abstract that were measured", "\n".join(lines), _counted(unnamed)]
+    parts = ["Of the claims of the paper's abstract that were measured:", "\n".join(lines), _sentences(unnamed)]
     return "\n\n".join(part for part in parts if part)
 
 
-def _counted(measured: Sequence[Finding]) -> str:
+def _sentences(measured: Sequence[Finding]) -> str:
     verdicts, told = _of_paper(measured), []
     if len(verdicts) == 1:
         told = [f"the one claim of the paper's abstract that was measured {verdicts[0]}"]
     elif verdicts:
-        told = [f"of the {len(verdicts)} claims of the paper's abstract that were measured, {_counts(verdicts)}"]
+        told = [f"of the {len(verdicts)} claims of the paper's abstract that were measured, {_tally(verdicts)}"]
     return " ".join(f"{text[0].upper()}{text[1:]}." for text in (*told, *_ours(measured)))
 
 
@@ -124,7 +124,7 @@ def _of_paper(measured: Iterable[Finding]) -> list[str]:
     return [finding.verdict for finding in measured if finding.chapter not in NOT_OF_THE_PAPER]
 
 
-def _counts(verdicts: Sequence[str]) -> str:
+def _tally(verdicts: Sequence[str]) -> str:
     count = {v: n for v in (HOLDS, PART, NOT) if (n := verdicts.count(v))}
     return _listed(f"{n} {v if n == 1 else v.replace('holds', 'hold').replace('does', 'do')}" for v, n in count.items())
 

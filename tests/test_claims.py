@@ -435,7 +435,7 @@ def on(run: str, verdict: str, *accuracies: float) -> claims.Finding:
 
 def test_verdicts_of_several_runs_are_counted_run_by_run():
     found = [on("wide", HOLDS, 0.5), on("small", NOT, 0.4)]
-    head = "Of the claims of the paper's abstract that were measured"
+    head = "Of the claims of the paper's abstract that were measured:"
     listed = f"{head}\n\n- on `wide`, of 1: 1 holds\n- on `small`, of 1: 1 does not hold here"
     assert claims.in_short(found) == listed
     assert claims.in_short(found[1:]) == "The one claim of the paper's abstract that was measured does not hold here."

@@ -263,9 +263,9 @@ class Run(Results):
     def on_same_data(self) -> list["Run"]:
         """This run, then published ones of other networks on its data, the widest first: of those that differ in the
         seed alone the first."""
-        others = [family[0] for family in families("fields").values() if not self.same_but_seed(family[0])]
-        others.sort(key=lambda run: -run.definition.network.width)
-        return [self, *(other for other in others if other.definition.data == self.definition.data)]
+        first = [family[0] for family in families("fields").values()]
+        others = [r for r in first if r.definition.data == self.definition.data and not self.same_but_seed(r)]
+        return [self, *sorted(others, key=lambda run: -run.definition.network.width)]
 
     def same_but_seed(self, other: "Run") -> bool:
         """Whether two runs are defined alike, seeds apart."""

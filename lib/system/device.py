@@ -46,9 +46,10 @@ def precision(asked: str, device: str | torch.device) -> str:
     auto: bfloat16 on a GPU, float32 on a CPU. A CPU that gains nothing by bfloat16 multiplies in float32 in any case:
     without units for it, it would take up to hundreds of times as long.
     """
+    gpu = torch.device(device).type == "cuda"
     if asked == "auto":
-        asked = "bf16" if torch.device(device).type == "cuda" else "fp32"
-    return asked if torch.device(device).type == "cuda" or _bfloat16_pays() else "fp32"
+        asked = "bf16" if gpu else "fp32"
+    return "fp32" if asked == "bf16" and not gpu and not _bfloat16_pays() else asked
 
 
 def products(asked: str, device: str | torch.device) -> torch.autocast:

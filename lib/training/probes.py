@@ -44,10 +44,10 @@ def train_probes(
 
     The processes of a group (`lib.system.parallel`) share out each batch and add up their gradients.
 
-    `checkpoint` names a file that is written every `interval` seconds and at the end of each epoch, from which a later
-    call goes on. ValueError for fewer images than a batch or the checkpoint of another training, which is told by its
-    `identity` (default: recipe, seed, sites, and the image set with all that is in it); OutOfTime, with a checkpoint
-    written, before a deadline comes.
+    `checkpoint` names a file that is written every `interval` seconds and at the end, from which a later call goes on.
+    ValueError for fewer images than a batch or the checkpoint of another training, which is told by its `identity`
+    (default: recipe, seed, sites, and the image set with all that is in it); OutOfTime, with a checkpoint written,
+    before a deadline comes.
     """
     keep_memory()
     device = device_of(network)
@@ -115,23 +115,23 @@ def train_probes(
                 optimiser.step()
                 schedule.step()
                 progress.update()
-                stop, late = deadline is not None and deadline.near(), time.monotonic() - saved > interval
-                stop, late = parallel.any_of(stop, late)
                 if number == per_epoch:
-                    break
-                if checkpoint and (stop or late):
-                    keep(epoch, number)
+                    parallel.add(*sums.values())
+                    for site, total in sums.items():
+                        loss, correct = (total / per_epoch / parallel.size()).tolist()
+                        row = {"epoch": epoch + 1, "site": site, "loss": loss, "train_accuracy": correct}
+                        state["curve"].append(row)
+                        total.zero_()
+                taken = epoch * per_epoch + number
+                last = taken == recipe.epochs * per_epoch
+                stop, late = deadline is not None and deadline.near(), time.monotonic() - saved > interval
+                stop, late = parallel.any_of(stop and not last, late)
+                if checkpoint and (last or stop or late):
+                    keep(*divmod(taken, per_epoch))
                 if stop:
-                    raise OutOfTime(f"probes stopped in epoch {epoch + 1}; call it again to go on")
-            parallel.add(*sums.values())
-            for site, total in sums.items():
-                loss, correct = (total / per_epoch / parallel.size()).tolist()
-                state["curve"].append({"epoch": epoch + 1, "site": site, "loss": loss, "train_accuracy": correct})
-                total.zero_()
-            if checkpoint:
-                keep(epoch + 1, 0)
-            if stop and epoch + 1 < recipe.epochs:
-                raise OutOfTime(f"probes stopped after epoch {epoch + 1}; call it again to go on")
+                    raise OutOfTime(
+                        f"probes stopped after {taken} of {recipe.epochs * per_epoch} batches; call it again to go on"
+                    )
     progress.close()
     return probes, state["curve"]
 
