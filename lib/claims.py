@@ -12,7 +12,7 @@ from lib.system.errors import unknown
 
 HOLDS, PART, NOT, UNMEASURED = "holds", "holds in part", "does not hold here", "not measured"
 SHARPENED = ("mha", "ff_hidden", "ff")  # places at which claim 3 is judged
-MAIN_CONTROLS = ("permuted", "random", "magnitude")  # of claim 4, in its sentence; the evidence has all
+PLACES = ("mha", "ff")  # at which claims 1 and 2 are judged
 SILENCED = {"readout": "read-out", "input": "input"}
 NOT_OF_THE_PAPER = {"02-probes": "the premise of this book", "09-language": "the extension to language"}
 
@@ -32,8 +32,8 @@ class Finding:
     claim: str
     chapter: str  # of the book, by the name of its file
     verdict: str  # HOLDS, PART, NOT or UNMEASURED
-    where: str  # for which part it holds, if in part
-    said: str  # what was found, in a sentence
+    where: str  # for which part it holds, or which controls speak against it
+    said: str  # what was found, and in every control, in a sentence or two
     evidence: pd.DataFrame  # what was measured, and every control
     number: str = "{:.2f}"  # format of the evidence's numbers
     networks: Networks | None = None
@@ -44,11 +44,12 @@ def claims(*runs) -> list[Finding]:
 
     1. holds at a place, `mha` or `ff`, if in every seed the probe's accuracy grows from the first encoder to the last,
        and by more than in the untrained network; in part if at one of the two;
-    2. does not hold if in any seed the clusters of the last encoder's `mha` nodes have on average a tenth of the labels
-       or more; else holds if in every seed a node has more labels in clusters, and the site a higher SNR, than with
-       shuffled output labels (by two standard deviations over shufflings) and than in the untrained network; in part if
-       some of these comparisons do, and those that do not are named. More labels in clusters may mean larger clusters,
-       and the SNR counts the same labels, but falls with the noise beside them;
+    2. judged at `mha` and at `ff` of the last encoder. Does not hold if in any seed the clusters at one of them have on
+       average a tenth of the labels or more; else holds if in every seed a node has more labels in clusters, and the
+       site a higher SNR, than with shuffled output labels (by two standard deviations over shufflings) and than in the
+       untrained network (by two standard errors over nodes); in part if some of these comparisons do, and those that do
+       not are named. More labels in clusters may mean larger clusters, and the SNR counts the same labels, but falls
+       with the noise beside them;
     3. at each of three places, by either convention of silencing and at each of the thresholds 0.2 to 0.7: the SNR
        sharpens if in every seed its excess over the SNR with shuffled output labels grows from the first encoder to the
        last, and by more than in the untrained network, by two standard errors over nodes and shufflings (of the trained
@@ -105,9 +106,9 @@ def in_short(findings: Iterable[Finding]) -> str:
     lines = []
     for run, found in of_runs.items():
         verdicts = _of_paper(found)
-        told = [f"of {len(verdicts)}: {_tally(verdicts)}"] * bool(verdicts) + _ours(found)
-        lines.append(f"- on `{run}`, {'; '.join(told)}")
-    parts = ["Of the claims of the paper's abstract that were measured:", "\n".join(lines), _sentences(unnamed)]
+        told = [f"{len(verdicts)} measured, {_tally(verdicts)}"] * bool(verdicts) + _ours(found)
+        lines.append(f"- on `{run}`: {'; '.join(told)}")
+    parts = ["Of the claims of the paper's abstract:", "\n".join(lines), _sentences(unnamed)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -134,15 +135,20 @@ def _ours(measured: Iterable[Finding]) -> list[str]:
 
 
 def _accuracy(run) -> Finding:
-    found = sharpening.accuracy_of_seeds(run.seeds("fields"), ("mha", "ff"))
+    found = sharpening.accuracy_of_seeds(run.seeds("fields"), PLACES)
     places = found.groupby("place", sort=False)
-    mean = places[["first", "last"]].mean()
+    mean = places[["first", "last", "untrained_first", "untrained_last"]].mean()
+
+    def goes(place: str, r: pd.Series) -> str:
+        bare = f" (untrained: from {r['untrained_first']:.1%} to {r['untrained_last']:.1%})"
+        return f"from {r['first']:.1%} to {r['last']:.1%} at `{place}`" + bare * bool(pd.notna(r["untrained_last"]))
+
     return Finding(
         "the label becomes easier to read along the encoders",
         "02-probes",
         *_where(places["rises"].all(), "`{}`"),
         "From the first encoder to the last, the probes' accuracy goes "
-        + _listed(f"from {r['first']:.1%} to {r['last']:.1%} at `{place}`" for place, r in mean.iterrows())
+        + _listed(goes(place, r) for place, r in mean.iterrows())
         + ".",
         found,
         "{:.1%}",
@@ -150,13 +156,13 @@ def _accuracy(run) -> Finding:
 
 
 def _clusters(run) -> Finding:
-    found = sharpening.clusters_of_seeds(run.seeds("fields"), "mha")
-    mean = found.groupby("network", sort=False)[list(sharpening.COMPARED)].mean()
+    seeds = run.seeds("fields")
+    found = pd.concat([sharpening.clusters_of_seeds(seeds, place) for place in PLACES], ignore_index=True)
     small = (found[found["network"] == "trained"]["cluster_size"] < 0.1 * len(run.label_names)).all()
-    controls = found[found["network"] != "trained"].groupby("network", sort=False)
+    controls = found[found["network"] != "trained"].groupby(["place", "network"], sort=False)
     compared = [
-        heads_tables.Control(f"{measured} ({name})", "", tuple(part[column]))
-        for name, part in controls
+        heads_tables.Control(f"{measured} at `{place}` ({name})", "", tuple(part[column]))
+        for (place, name), part in controls
         for column, measured in (("fewer_labels", "labels in clusters"), ("lower_snr", "SNR"))
     ]
     speaks = [control.speaks for control in compared]
@@ -166,14 +172,33 @@ def _clusters(run) -> Finding:
         "03-nodes",
         HOLDS if small and all(speaks) else PART if part else NOT,
         _against(compared) if part else "",
-        "A node of the last encoder's heads recognises "
-        + "; ".join(
-            f"{r['clusters_per_node']:.1f} clusters of {r['cluster_size']:.1f} labels beside {r['noise']:.0f} ones of"
-            f" noise ({name}, SNR {r['snr']:.1f})"
-            for name, r in mean.iterrows()
-        )
+        f"Of {len(run.label_names)} labels, in the last encoder, "
+        + "; ".join(_recognised(place, part) for place, part in found.groupby("place", sort=False))
         + ".",
-        found.rename(columns={"fewer_labels": "has fewer labels", "lower_snr": "has a lower SNR"}),
+        found.rename(
+            columns={
+                "recognised": "labels in clusters",
+                "snr": "SNR",
+                "fewer_labels": "has fewer labels",
+                "lower_snr": "has a lower SNR",
+            }
+        ),
+    )
+
+
+def _recognised(place: str, found: pd.DataFrame) -> str:
+    """What a node of a place has in its clusters, in brackets what it has in the controls; means over seeds."""
+    mean = found.groupby("network", sort=False)[list(sharpening.COMPARED)].mean()
+    (_, here), *others = mean.iterrows()
+
+    def labels(r: pd.Series) -> str:
+        return f"{r['recognised']:.1f} in clusters of {r['cluster_size']:.1f}"
+
+    of_controls = "; ".join(f"{name}: {labels(r)}" for name, r in others)
+    ratios = "; ".join(f"{name}: {r['snr']:.1f}" for name, r in others)
+    return (
+        f"a node of `{place}` has {labels(here)} ({of_controls}), beside {here['noise']:.0f} ones of noise, and the SNR"
+        f" is {here['snr']:.1f} ({ratios})"
     )
 
 
@@ -182,14 +207,13 @@ def _sharpening(run) -> Finding:
     cases, seeds = found.groupby(level=found.index.names, sort=False)["sharpens"].all(), found["seed"].nunique()
     at = found.xs(snp.THRESHOLD, level="threshold", drop_level=False)
     here = cases.xs(snp.THRESHOLD, level="threshold")
-    where = f"at threshold {snp.THRESHOLD:g}, " + "; ".join(
-        f"{name} silenced: {', '.join(f'`{place}`' for place in SHARPENED if here[place, silencing]) or 'nowhere'}"
-        for silencing, name in SILENCED.items()
+    where = f"at threshold {snp.THRESHOLD:g} it sharpens " + "; ".join(
+        f"with the {name} silenced {_at(here.xs(silencing, level='silencing'))}" for silencing, name in SILENCED.items()
     )
     if here.all():
         failed = cases[~cases].reset_index().groupby(["place", "silencing"], sort=False)["threshold"]
-        where = f"at threshold {snp.THRESHOLD:g} everywhere; not " + "; ".join(
-            f"`{place}`, {SILENCED[silencing]} silenced, at {_listed(map('{:g}'.format, thresholds))}"
+        where = f"at threshold {snp.THRESHOLD:g} it sharpens everywhere; it does not " + "; ".join(
+            f"at `{place}`, {SILENCED[silencing]} silenced, at {_listed(map('{:g}'.format, thresholds))}"
             for (place, silencing), thresholds in failed
         )
     part = here.any() and not cases.all()
@@ -238,7 +262,7 @@ def _signed(value: float) -> str:
 
 
 def _pruning(run) -> Finding:
-    claim, chapter = "ANDC pruning does not affect the accuracy", "05-pruning"
+    claim, chapter = "pruning by what nodes recognise (ANDC) does not affect the accuracy", "05-pruning"
     if not (stage := next((s for s in ("retraining", "andc") if run.has(s)), None)):
         return _unmeasured(claim, chapter, "No network was pruned by this run.")
     found = pruning_verdict.judge(run.seeds(stage), run.definition.retraining.thresholds)
@@ -246,9 +270,12 @@ def _pruning(run) -> Finding:
     dense = _listed(
         f"{d.accuracy:.1%} to {d.andc:.1%} ({d.kept:.0%} kept{_left_open(d)})" for d in found.against("dense")
     )
-    gained = _listed(
-        f"{pruning_verdict.NAMES[other]} {found.points(other)}" for other in MAIN_CONTROLS if other in found.controls
+    controls = [d for d in found.differences if d.other != "dense"]
+    gained = "; ".join(
+        f"at threshold {t:g} " + _listed(f"{pruning_verdict.NAMES[d.other]} {d}" for d in controls if d.threshold == t)
+        for t in sorted({d.threshold for d in controls})
     )
+    beside = f" Its points beyond each control with as many weights: {gained}; in brackets: within the margin of error."
     evidence = [
         {
             "threshold": f"{d.threshold:g}",
@@ -266,8 +293,7 @@ def _pruning(run) -> Finding:
         chapter,
         *_where(harmless, "threshold {}"),
         f"With both feed-forward layers of all encoders pruned, {found.retraining} ({found.seeds}"
-        f" seed{'s' * (found.seeds > 1)}), accuracy goes from {dense}. Against controls with as many weights, in"
-        f" points: {gained}; in brackets what lies within the margin of error.",
+        f" seed{'s' * (found.seeds > 1)}), accuracy goes from {dense}." + beside * bool(controls),
         pd.DataFrame(evidence),
         "{:.1f}",
     )
@@ -295,8 +321,10 @@ def _experts(run) -> Finding:
         chapter,
         verdict,
         where,
-        f"At the last encoder polarisation is {beside['observed']:.2f}, of random heads {beside['null_mean']:.2f};"
-        f" {sum(c.speaks for c in found)} of {len(found)} controls speak for the claim.",
+        f"At the last encoder polarisation is {beside['observed']:.2f}, of random heads {beside['null_mean']:.2f}."
+        f" {sum(c.speaks for c in found)} of {len(found)} controls speak for the claim"
+        + f": {', '.join(c.name for c in found if c.speaks)}" * any(c.speaks for c in found)
+        + ".",
         pd.DataFrame({"control": c.name, "found": c.found, "speaks for the claim": c.speaks} for c in found),
     )
 
@@ -329,7 +357,7 @@ def _mechanism(run) -> Finding:
         }
     )
     ends = _listed(f"from {part['first'].mean():.1f} to {part['last'].mean():.1f} ({r})" for r, part in cnn.items())
-    largest = _listed(f"{', '.join(f'{b:g}' for b in part['best'])} ({r})" for r, part in cnn.items())
+    largest = _listed(f"{', '.join(f'{b:g}' for b in _once(part['best']))} ({r})" for r, part in cnn.items())
     return Finding(
         claim,
         chapter,
@@ -397,8 +425,9 @@ def _sharpened(growth: pd.DataFrame | None, silencing: str) -> tuple[str, str]:
     """The verdict over places; not measured without the network, or that at random weights."""
     if growth is None or growth["untrained"].isna().any():
         return UNMEASURED, ""
-    found = growth.xs(silencing, level="silencing")
-    return _where(found.groupby(level="place", sort=False)["sharpens"].all(), "`{}`")
+    holds = growth.xs(silencing, level="silencing").groupby(level="place", sort=False)["sharpens"].all()
+    verdict = HOLDS if holds.all() else PART if holds.any() else NOT
+    return verdict, f"at {', '.join(f'`{place}`' for place in holds.index[holds])}" if verdict == PART else ""
 
 
 def _snr_beside_controls(name: str, growth: pd.DataFrame) -> list[tuple[str, str, str, bool | None]]:
@@ -424,10 +453,22 @@ def _unmeasured(claim: str, chapter: str, said: str) -> Finding:
 
 
 def _where(holds: pd.Series, name: str) -> tuple[str, str]:
-    """The verdict over some places, and for which of them it holds where it holds in part."""
+    """The verdict over some places, and for which of them it holds, where it holds in part."""
     if holds.all():
         return HOLDS, ""
-    return (PART, f"at {', '.join(map(name.format, holds.index[holds]))}") if holds.any() else (NOT, "")
+    return (PART, f"holds {_at(holds, name)}") if holds.any() else (NOT, "")
+
+
+def _at(holds: pd.Series, name: str = "`{}`") -> str:
+    """At which places, and at which not."""
+    yes, no = (", ".join(map(name.format, holds.index[part])) for part in (holds, ~holds))
+    return f"at {yes}" + f", not at {no}" * bool(no) if yes else "nowhere"
+
+
+def _once(values: Iterable[float]) -> list[float]:
+    """One value for all where all are alike."""
+    values = list(values)
+    return values[:1] if len(set(values)) == 1 else values
 
 
 def _listed(texts) -> str:

@@ -22,7 +22,7 @@ def cards(findings: Iterable, links: bool = True) -> str:
 
 def _card(findings: Sequence, link: bool) -> str:
     first, *others = findings
-    claim = f"<strong>{_html(first.claim)}</strong>{_where(first)}"
+    claim = f"<strong>{_html(first.claim)}</strong>"
     on = f"{_html(_networks(first))}: " if first.networks else ""
     beside = "".join(
         f'<span class="verdict-beside {_kind(other)}">{_chip(other)} {_html(_networks(other))}{_where(other)}</span>'
@@ -36,7 +36,7 @@ def _card(findings: Sequence, link: bool) -> str:
     )
     return (
         f'<details class="verdict {_kind(first)}">\n<summary>{_chip(first)} {claim}'
-        f'<span class="verdict-said">{on}{_html(first.said)}</span>{beside}</summary>\n'
+        f'{_where(first)}<span class="verdict-said">{on}{_html(first.said)}</span>{beside}</summary>\n'
         f"\n{evidence}{chapter}</details>"
     )
 
@@ -50,7 +50,9 @@ def _chip(finding) -> str:
 
 
 def _where(finding) -> str:
-    return f" ({_html(finding.where)})" * bool(finding.where)
+    """In how far, as a line of its own."""
+    text = f"{finding.where[:1].upper()}{finding.where[1:]}."
+    return f'<span class="verdict-where">{_html(text)}</span>' * bool(finding.where)
 
 
 def _networks(finding) -> str:

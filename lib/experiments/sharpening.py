@@ -127,14 +127,18 @@ def clusters_of_seeds(runs: Iterable, place: str) -> pd.DataFrame:
     """`COMPARED` at a place of the last encoder, one row a run and network, with their columns and two of the controls.
 
     network: "trained", or a control, "labels shuffled" or "untrained" (where it was measured); fewer_labels, lower_snr:
-    whether a control has fewer labels in a node's clusters and a lower SNR than the trained network, with shuffled
-    labels by two standard deviations over shufflings.
+    whether a control has fewer labels in a node's clusters and a lower SNR than the trained network: with shuffled
+    labels by two standard deviations over shufflings, untrained by two standard errors over the trained nodes.
     """
     rows = []
     for run in runs:
-        site, about = _ends(run, place)[1], {"seed": run.definition.seed}
-        found = row(run.nodes(site))
-        spread = {name: found[f"shuffled_{name}_std"] for name in COMPARED}
+        site, about = _ends(run, place)[1], {"seed": run.definition.seed, "place": place}
+        nodes = run.nodes(site)
+        found = row(nodes)
+        margins = {
+            "labels shuffled": {name: 2 * found[f"shuffled_{name}_std"] for name in COMPARED},
+            "untrained": {"recognised": 2 * _recognised_error(nodes), "snr": 2 * found["snr_error"]},
+        }
         networks = {"trained": found, "labels shuffled": {name: found[f"shuffled_{name}"] for name in COMPARED}}
         if run.has("untrained"):
             bare = run.table("untrained").query(
@@ -144,13 +148,18 @@ def clusters_of_seeds(runs: Iterable, place: str) -> pd.DataFrame:
         for name, values in networks.items():
             below = {}
             if name != "trained":
-                margin = {c: 2 * spread[c] * (name == "labels shuffled") for c in COMPARED}
                 below = {
-                    column: bool(found[c] > values[c] + margin[c])
+                    column: bool(found[c] > values[c] + margins[name][c])
                     for column, c in (("fewer_labels", "recognised"), ("lower_snr", "snr"))
                 }
             rows.append(about | {"network": name} | {c: values[c] for c in COMPARED} | below)
     return pd.DataFrame(rows)
+
+
+def _recognised_error(nodes: snp.Nodes) -> float:
+    """Standard error over nodes of the number of labels in their clusters."""
+    labels = np.concatenate([(index >= 0).sum(1) for _, index in snp.clusters(nodes)])
+    return float(labels.std(ddof=1) / np.sqrt(len(labels))) if len(labels) > 1 else np.nan
 
 
 def _ends(run, place: str) -> tuple[str, str]:
