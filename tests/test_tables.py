@@ -9,6 +9,14 @@ import pytest
 from lib.charts.tables import table
 
 
+def test_columns_are_named_in_words_and_places_as_in_the_code():
+    frame = pd.DataFrame({"ff_hidden": [-0.0001], "null_mean": [2_500], "snr": [1.0], "found in": [True], "of": ["x"]})
+    html = table(frame, "names", digits=2, index=False)._repr_html_()
+    assert cells(html, "th") == ["ff_hidden", "null mean", "SNR", "found in", "of"]
+    assert cells(html) == ["0", "2,500", "1", "yes", "x"]
+    assert re.findall(r'<t[dh][^>]*class="words">(.*?)<', html) == ["found in", "of", "yes", "x"]
+
+
 def cells(html: str, tag: str = "td") -> list[str]:
     return re.findall(rf"<{tag}\b[^>]*>(.*?)</{tag}>", html)
 

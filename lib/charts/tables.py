@@ -1,5 +1,6 @@
 """Tables of numbers as pages show them: small, in a box of their own that scrolls, and readable by ear."""
 
+from collections.abc import Sequence
 from html import escape
 from itertools import groupby
 from numbers import Integral, Real
@@ -7,21 +8,25 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 
+from lib.charts.palette import PLACES
+
+WORDS = {"snr": "SNR", "top1": "accuracy"}  # names of columns that are no words
 MISSING = '<abbr title="not measured">–</abbr>'
 
 
 class Table:
     """What `table` returns: Jupyter and the book show it as HTML, `print` as text."""
 
-    def __init__(self, frame: pd.DataFrame, caption: str, index: bool):
+    def __init__(self, frame: pd.DataFrame, caption: str, index: bool, words: Sequence[bool]):
         self.frame, self.caption, self.index = frame, caption, index  # of texts; None where nothing was measured
+        self.words = words  # of each column, whether it holds words
 
     def __repr__(self) -> str:
         return f"{self.caption}\n{self.frame.fillna('–').to_string(index=self.index)}"
 
     def _repr_html_(self) -> str:
         width, caption = self.frame.index.nlevels if self.index else 0, escape(self.caption)
-        head, body = _head(self.frame, width), _body(self.frame, width)
+        head, body = _head(self.frame, width, self.words), _body(self.frame, width, self.words)
         return (
             f'<div class="modus-table" role="region" aria-label="{caption}" tabindex="0"><table>'
             f"<caption>{caption}</caption><thead>{head}</thead><tbody>{body}</tbody></table></div>"
@@ -35,32 +40,46 @@ def table(
 
     Numbers of a column get as many digits behind the point as they need, at most `digits`; those named in `percent` are
     shares, shown in percent with one digit. What is NaN or None was not measured. index: whether rows have names, which
-    are never rounded.
+    are never rounded. Names of columns are shown as words, but for places, which keep the name they have in the code.
     """
     names = frame.columns if frame.columns.nlevels > 1 else map(str, frame.columns)
     shown = [_column(frame.iloc[:, i], digits, name in percent) for i, name in enumerate(names)]
+    words = [not any(isinstance(value, Real) for value in frame.iloc[:, i]) for i in range(len(shown))]
     texts = pd.DataFrame(dict(enumerate(shown)), index=frame.index, dtype=object)
-    texts.columns = frame.columns
+    texts.columns = _words(frame.columns)
     texts.index = _texts(frame.index)
-    return Table(texts, caption, index)
+    return Table(texts, caption, index, words)
 
 
-def _head(frame: pd.DataFrame, width: int) -> str:
+def _words(columns: pd.Index) -> pd.Index:
+    def word(name: object) -> object:
+        text = str(name)
+        return name if text in PLACES or not text.isidentifier() else WORDS.get(text, text.replace("_", " "))
+
+    if columns.nlevels > 1:
+        found = pd.MultiIndex.from_tuples([tuple(map(word, key)) for key in columns])
+        return found.set_names([name and word(name) for name in columns.names])
+    return pd.Index([word(name) for name in columns], dtype=object, name=columns.name and word(columns.name))
+
+
+def _head(frame: pd.DataFrame, width: int, words: Sequence[bool]) -> str:
     """A row for each level of the columns; the names of `width` levels of the rows stand in the last."""
     columns, depth, rows = _tuples(frame.columns), frame.columns.nlevels, []
     for level in range(depth):
         names = frame.index.names if level == depth - 1 else [None] * (width - 1) + [frame.columns.names[level]]
         cells = [f'<th scope="col">{escape(str(name))}</th>' if name else "<td></td>" for name in list(names)[:width]]
-        parts = [key if level == depth - 1 else key[: level + 1] for key in columns]
+        parts, column = [key if level == depth - 1 else key[: level + 1] for key in columns], 0
         for part, group in groupby(parts):
             span = len(list(group))
             scope = f'scope="colgroup" colspan="{span}"' if span > 1 else 'scope="col"'
+            scope += ' class="words"' * words[column]
+            column += span
             cells.append(f"<th {scope}>{escape(str(part[level]))}</th>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return "".join(rows)
 
 
-def _body(frame: pd.DataFrame, width: int) -> str:
+def _body(frame: pd.DataFrame, width: int, words: Sequence[bool]) -> str:
     """A row for each row, with `width` levels of its name; a name that several rows share stands once, beside them."""
     keys, rows = _tuples(frame.index), []
     for r, values in enumerate(frame.itertuples(index=False, name=None)):
@@ -72,7 +91,9 @@ def _body(frame: pd.DataFrame, width: int) -> str:
             span = 1 if last else (alike[r:] + [False]).index(False)
             scope = f'scope="rowgroup" rowspan="{span}"' if span > 1 else 'scope="row"'
             cells.append(f"<th {scope}>{escape(str(keys[r][level]))}</th>")
-        cells += [f"<td>{MISSING if value is None else escape(value)}</td>" for value in values]
+        for value, of_words in zip(values, words, strict=True):
+            kind = ' class="words"' * of_words
+            cells.append(f"<td{kind}>{MISSING if value is None else escape(value)}</td>")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return "".join(rows)
 
@@ -85,13 +106,17 @@ def _column(values: pd.Series, digits: int, percent: bool) -> list[str | None]:
     needed = next((d for d in range(digits) if all(round(v, d) == round(v, digits) for v in real)), digits)
 
     def text(value) -> str | None:
-        if value is None or isinstance(value, str | bool | np.bool_):
-            return value if value is None else str(value)
+        if value is None or isinstance(value, str):
+            return value
+        if isinstance(value, bool | np.bool_):
+            return "yes" if value else "no"
         if isinstance(value, Integral):
-            return f"{value:,}" if abs(value) >= 10_000 else str(value)
+            return f"{value:,}"
         if not isinstance(value, Real):
             return str(value)
-        return f"{value:,.{needed}f}" if np.isfinite(value) else ("∞" if value > 0 else "−∞")
+        if not np.isfinite(value):
+            return "∞" if value > 0 else "−∞"
+        return f"{round(float(value), needed) + 0.0:,.{needed}f}"  # never a negative zero
 
     return [text(value) for value in values]
 
