@@ -44,11 +44,15 @@ def table(
     """
     names = frame.columns if frame.columns.nlevels > 1 else map(str, frame.columns)
     shown = [_column(frame.iloc[:, i], digits, name in percent) for i, name in enumerate(names)]
-    words = [not any(isinstance(value, Real) for value in frame.iloc[:, i]) for i in range(len(shown))]
+    words = [not frame.iloc[:, i].map(_is_number).any() for i in range(len(shown))]
     texts = pd.DataFrame(dict(enumerate(shown)), index=frame.index, dtype=object)
     texts.columns = _words(frame.columns)
     texts.index = _texts(frame.index)
     return Table(texts, caption, index, words)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _words(columns: pd.Index) -> pd.Index:
