@@ -48,6 +48,14 @@ def runs_with(gain: float, noise: float = 0.0, cells: int = 10, seeds: int = 3, 
     return found
 
 
+def test_the_unpruned_network_stands_beside_every_threshold_of_its_regime():
+    rows = [cell("dense", 0.5, 1.0), cell("dense", 0.6, 1.0, "retrained")]
+    rows += [cell("andc", 0.4, t, regime) for t in (0.3, 0.5) for regime in ("none", "retrained")]
+    found = pruning_tables.beside_dense(pd.DataFrame(rows), "top1")
+    assert found.loc["none", "dense"].tolist() == [0.5, 0.5] and found.loc["retrained", "dense"].tolist() == [0.6, 0.6]
+    assert list(found.columns) == ["dense", "andc"] and (found["andc"] == 0.4).all()
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_holms_p_values_lie_between_the_bare_ones_and_bonferronis(p):
     p = np.array(p)
@@ -173,7 +181,7 @@ def test_masks_are_told_apart_by_whom_they_leave_with_what():
         assert of.loc["levelled", column] == of.loc["random", column]
     assert of.loc["magnitude", "energy"] == of["energy"].max()
     assert of.loc["permuted", "top1"] == 0.1 and np.isnan(of.loc["dealt", "top1"])
-    charts.pruning.whom(table, {"starved": "starved", "energy": "energy"}).to_dict()
+    charts.pruning.whom(table, "energy", "share of squared weights kept").to_dict()
 
 
 def retrained(**losses: float) -> pd.DataFrame:

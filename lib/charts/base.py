@@ -10,7 +10,7 @@ import pandas as pd
 from lib.charts.palette import NEUTRAL, SIGNAL, TEXT
 
 PANEL = 180  # pixels of a panel beside others; the page makes it wider or puts it below them
-SHARE, GAIN = ".1~%", "+.1~%"  # formats of shares: 30.4%, 30%
+SHARE = ".1~%"  # format of shares: 30.4%, 30%
 FORMS = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"]
 
 

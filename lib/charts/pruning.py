@@ -1,9 +1,11 @@
 """Charts of pruning: accuracy against kept weights, the rule against its control, what pruning does to each label."""
 
+from collections.abc import Mapping
+
 import altair as alt
 import pandas as pd
 
-from lib.charts.base import GAIN, PANEL, SHARE, described, told_apart
+from lib.charts.base import PANEL, SHARE, described, told_apart
 from lib.charts.palette import COLOURS, NEUTRAL, NOISE, SIGNAL, TEXT, colours
 
 METHODS = {  # method -> colour; the rule, its controls, and the criteria that look at weights
@@ -26,20 +28,27 @@ def _methods(table: pd.DataFrame) -> dict:
     return told_apart("method", {m: colour for m, colour in (UNPRUNED | METHODS).items() if m in present}, "method")
 
 
-def accuracy_by_kept(table: pd.DataFrame, dense: float, facet: str | None = None, width: int = 460) -> alt.Chart:
-    """Test accuracy against the share of kept weights, one line a method, with the range over draws and seeds.
+def accuracy_by_kept(
+    table: pd.DataFrame, dense: float | Mapping[str, float], facet: str | None = None, width: int = 460
+) -> alt.Chart:
+    """Test accuracy against the share of kept weights, one line per method, with the range over draws and seeds.
 
     table: columns kept, top1, method, threshold and, with `facet`, that column; dense: accuracy of the whole network,
-    drawn as a rule. Click a method in the legend to bring it out.
+    drawn as a rule, or one for each value of `facet`. Click a method in the legend to bring it out.
     """
     keys = ["method", "threshold"] + ([facet] if facet else [])
-    spread = table.groupby(keys, sort=False).agg(
-        kept=("kept", "mean"),
-        top1=("top1", "mean"),
-        low=("top1", "min"),
-        high=("top1", "max"),
-        networks=("top1", "size"),
+    spread = (
+        table.groupby(keys, sort=False)
+        .agg(
+            kept=("kept", "mean"),
+            top1=("top1", "mean"),
+            low=("top1", "min"),
+            high=("top1", "max"),
+            networks=("top1", "size"),
+        )
+        .reset_index()
     )
+    spread["dense"] = spread[facet].map(dense) if isinstance(dense, Mapping) else dense
     chosen = alt.selection_point(fields=["method"], bind="legend")
     dim = alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.12))
     points = alt.Chart(width=width, height=240).encode(
@@ -54,18 +63,18 @@ def accuracy_by_kept(table: pd.DataFrame, dense: float, facet: str | None = None
     axis = alt.Y("top1:Q", title="test accuracy", axis=alt.Axis(format=SHARE), scale=alt.Scale(zero=False))
     lines = points.mark_line(point=alt.OverlayMarkDef(size=40)).encode(y=axis, shape=_methods(table)["shape"])
     bars = points.mark_rule(strokeWidth=2).encode(y="low:Q", y2="high:Q")
-    whole = alt.Chart().mark_rule(strokeDash=[4, 4], color=TEXT).encode(y=alt.datum(dense))
-    chart = alt.layer(whole, bars, lines, data=spread.reset_index()).add_params(chosen)
+    whole = alt.Chart().mark_rule(strokeDash=[4, 4], color=TEXT).encode(y="mean(dense):Q")
+    chart = alt.layer(whole, bars, lines, data=spread).add_params(chosen)
     if facet:
         order = [v for v in PANELS if v in set(table[facet])]
         chart = chart.facet(alt.Facet(f"{facet}:N", title=None, sort=order), columns=2).resolve_axis(x="independent")
     return described(
-        chart, "Test accuracy against the share of weights kept, one line a pruning method; dashed: nothing pruned"
+        chart, "Test accuracy against the share of weights kept, one line per method of pruning; dashed: nothing pruned"
     )
 
 
 def accuracy_by_length(table: pd.DataFrame) -> alt.Chart:
-    """Test accuracy against the length of retraining, one line a method, a panel for each threshold.
+    """Test accuracy against the length of retraining, one line per method, a panel for each threshold.
 
     table: as of `pruning_tables.of_lengths`. Lines are means over seeds, bands reach from the smallest to the largest;
     length 0 is without retraining. Click a method in the legend to bring it out.
@@ -95,48 +104,44 @@ def accuracy_by_length(table: pd.DataFrame) -> alt.Chart:
     chart = alt.layer(band, lines, data=spread.reset_index()).add_params(chosen)
     chart = chart.facet(alt.Facet("panel:N", title=None, sort=list(names.values())), columns=2)
     return described(
-        chart, "Test accuracy against epochs of retraining, one line a pruning method and one for the unpruned network"
+        chart,
+        "Test accuracy against epochs of retraining, one line per method of pruning and one for the unpruned network",
     )
 
 
-def whom(table: pd.DataFrame, columns: dict[str, str]) -> alt.Chart:
-    """Accuracy without retraining against what a mask leaves, a panel for each of some columns of `degrees.of_run`.
+def whom(table: pd.DataFrame, column: str, title: str) -> alt.Chart:
+    """Accuracy without retraining against a share that a mask leaves, a column of `degrees.of_run`.
 
-    columns: column -> title. Masks of one threshold, which keep as many weights, are joined by a line.
+    Masks of one threshold, which keep as many weights, are joined by a line.
     """
-    long = table.dropna(subset="top1").melt(["threshold", "method", "top1"], list(columns), "column", "value")
-    long["column"] = long["column"].map(columns)
-    base = alt.Chart(width=PANEL, height=230).encode(
-        x=alt.X("value:Q", title=None, scale=alt.Scale(zero=False)),
-        y=alt.Y("top1:Q", title="test accuracy", axis=alt.Axis(format=SHARE), scale=alt.Scale(zero=False)),
+    shown = table.dropna(subset="top1").rename(columns={column: "value"})
+    base = alt.Chart(shown, width=460, height=260).encode(
+        x=alt.X("value:Q", title=title, axis=alt.Axis(format=SHARE), scale=alt.Scale(zero=False, padding=8)),
+        y=alt.Y("top1:Q", title="test accuracy", axis=alt.Axis(format=SHARE), scale=alt.Scale(zero=False, padding=8)),
     )
     lines = base.mark_line(color=NEUTRAL, strokeWidth=1).encode(detail="threshold:N", order="value:Q")
-    points = base.mark_circle(size=70, opacity=1).encode(
-        **_methods(long),
-        tooltip=["method:N", "threshold:Q", alt.Tooltip("value:Q", format=".3f"), alt.Tooltip("top1:Q", format=".1%")],
+    points = base.mark_point(size=80, filled=True, opacity=1).encode(
+        **_methods(shown),
+        tooltip=["method:N", "threshold:Q", alt.Tooltip("value:Q", format=".1%"), alt.Tooltip("top1:Q", format=".1%")],
     )
-    chart = alt.layer(lines, points, data=long).facet(
-        alt.Facet("column:N", title=None, sort=list(columns.values())), columns=2
-    )
-    return described(
-        chart.resolve_scale(x="independent").resolve_axis(x="independent"),
-        f"Test accuracy without retraining against {' and '.join(columns.values())}, one point a mask",
-    )
+    return described(lines + points, f"Test accuracy without retraining against the {title}, one point per mask")
 
 
 def gains(table: pd.DataFrame) -> alt.Chart:
     """ANDC less each control in every cell, with its margin of error; table: as of `gains.everything`.
 
-    One panel a control; cells by kept weights, a colour for each run; filled: beyond chance after adjustment.
+    One panel per control; cells by kept weights, a colour for each run; filled: beyond chance after adjustment.
     """
+    table = table.assign(**{name: 100 * table[name] for name in ("gain", "margin")})  # points
     runs = list(table["run"].unique())
     shown = table.assign(low=table["gain"] - table["margin"], high=table["gain"] + table["margin"])
     base = alt.Chart(width=PANEL, height=240).encode(
         x=alt.X("kept:Q", title="share of weights kept", axis=alt.Axis(format=SHARE)),
-        y=alt.Y("gain:Q", title="ANDC less its control", axis=alt.Axis(format=GAIN)),
-        color=alt.Color("run:N", title=None, scale=alt.Scale(domain=runs, range=colours(len(runs)))),
+        y=alt.Y("gain:Q", title="points gained by ANDC", axis=alt.Axis(format="+d")),
+        color=alt.Color("run:N", title=None, scale=alt.Scale(domain=runs, range=colours(len(runs))),
+                        legend=alt.Legend(symbolOpacity=1)),
         tooltip=["run:N", "regime:N", "layers:N", "encoder:O", "reading:N", "threshold:Q",
-                 *(alt.Tooltip(f"{c}:Q", format="+.1%") for c in ("gain", "margin")),
+                 *(alt.Tooltip(f"{c}:Q", format="+.1f") for c in ("gain", "margin")),
                  alt.Tooltip("adjusted:Q", format=".2g")],
     )  # fmt: skip
     bars = base.mark_rule(opacity=0.35).encode(y="low:Q", y2="high:Q")
@@ -151,16 +156,16 @@ def gains(table: pd.DataFrame) -> alt.Chart:
 
 def gain_over_control(table: pd.DataFrame, colour: str, title: str) -> alt.Chart:
     """Accuracy of ANDC less that of its permuted control; columns kept, gain, seed and `colour`; zero is a rule."""
-    names = list(table[colour].unique())
+    names, table = list(table[colour].unique()), table.assign(gain=100 * table["gain"])  # points
     colours = alt.Color(f"{colour}:N", title=title, scale=alt.Scale(domain=names, range=COLOURS[: len(names)]))
     base = alt.Chart(table, width=460, height=240)
     points = base.mark_line(point=alt.OverlayMarkDef(size=60)).encode(
         x=alt.X("mean(kept):Q", title="share of weights kept", axis=alt.Axis(format=SHARE)),
-        y=alt.Y("mean(gain):Q", title="ANDC less permuted", axis=alt.Axis(format=GAIN)),
+        y=alt.Y("mean(gain):Q", title="points gained on permuted", axis=alt.Axis(format="+d")),
         color=colours,
         detail="threshold:Q",
         tooltip=[f"{colour}:N", "threshold:Q", alt.Tooltip("mean(kept):Q", format=".1%"),
-                 alt.Tooltip("mean(gain):Q", format="+.1%")],
+                 alt.Tooltip("mean(gain):Q", format="+.1f")],
     )  # fmt: skip
     lines = base.mark_line().encode(x="kept:Q", y="gain:Q", color=colours, order="threshold:Q")
     zero = alt.Chart(pd.DataFrame({"y": [0]})).mark_rule(color=TEXT).encode(y="y:Q")

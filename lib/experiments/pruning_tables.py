@@ -53,6 +53,15 @@ def dense(table: pd.DataFrame, regime: str = "none") -> float:
     return float(table[(table["regime"] == regime) & (table["method"] == "dense")]["top1"].mean())
 
 
+def beside_dense(table: pd.DataFrame, value: str) -> pd.DataFrame:
+    """Mean of a column, one row per regime and threshold, the unpruned network of the regime as the first method."""
+    rows = ["regime", "threshold"]
+    pruned = table[table["method"] != "dense"].pivot_table(index=rows, columns="method", values=value, sort=False)
+    unpruned = table[table["method"] == "dense"].groupby("regime")[value].mean()
+    pruned.insert(0, "dense", pruned.index.get_level_values("regime").map(unpruned))
+    return pruned
+
+
 def gains(table: pd.DataFrame, control: str = "permuted") -> pd.DataFrame:
     """One row an ANDC network and seed: its accuracy less that of its control (mean over draws) as "gain".
 
