@@ -98,11 +98,11 @@ class TrainingRecipe:
 
     def described(self) -> str:
         """The recipe in one sentence."""
-        fall = {"cosine": "a cosine", "linear": "a line", "stable": "a line at the end"}[self.schedule]
+        fall = {"cosine": "down a cosine", "linear": "linearly down", "stable": "linearly down at the end"}[self.schedule]
         optimiser = {"adamw": "AdamW", "muon": "Muon for the encoders' matrices and AdamW for the rest"}[self.optimiser]
         said = [
             f"{_epochs(self.epochs)} in batches of {self.batch}",
-            f"{optimiser}, at a rate of {self.lr:g} after {_epochs(self.warmup_epochs)} of warm-up, down {fall} to"
+            f"{optimiser}, at a rate of {self.lr:g} after {_epochs(self.warmup_epochs)} of warm-up, then {fall} to"
             f" {self.final_lr:g}",
             f"weight decay {self.weight_decay:g}, label smoothing {self.label_smoothing:g}",
         ]
@@ -113,7 +113,7 @@ class TrainingRecipe:
         if self.average:
             said.append(f"weights averaged with a decay of {self.average:g}")
         if self.precision != "auto":
-            where = ", where that is faster" * (self.precision == "bf16")
+            where = ", where the machine gains by it" * (self.precision == "bf16")
             said.append(f"products in {self.precision}{where}")
         stages = [f"{_epochs(epochs)} with the grid of tokens averaged {f} x {f}" for epochs, f in self.token_stages]
         if rest := self.epochs - sum(epochs for epochs, _ in self.token_stages):

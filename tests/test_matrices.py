@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from lib import snp
-from lib.charts import matrices, pictures
+from lib.charts import matrices, nodes, pictures
 from lib.study import Measures
 
 
@@ -30,8 +30,8 @@ def rows(chart) -> list[dict]:
 
 
 def test_the_median_node_is_drawn_as_it_is_and_with_its_clusters_first():
-    found = [row for row in rows(matrices.median_nodes(Made(), "mha")) if row["encoder"] == 2]
-    assert [row["order"] for row in found] == ["as they are", "clusters first", "labels shuffled"]
+    found = [row for row in rows(matrices.median_nodes(Made(), "mha")) if row["encoder"] == "encoder 2"]
+    assert [row["order"] for row in found] == ["labels in their order", "clusters first", "labels shuffled"]
     assert [found[0][name] for name in ("node", "clusters", "labels", "noise")] == [0, 2, 3, 2]  # the other is silent
     signal, noise = (matrices._rgba(colour) for colour in (matrices.SIGNAL, matrices.NOISE))
     drawn = pixels(found[0])
@@ -45,8 +45,25 @@ def test_the_fields_of_heads_add_up_to_the_probes():
     assert [row["labels"] for row in found] == [4, 0]  # the second head's node is silent
     fields = Made().nodes("1.mha").fields()
     order = np.argsort(-snp.recognised(fields)[0].astype(int), kind="stable")
-    signs = np.where((pixels(found[0])[..., :3] == matrices._rgba(matrices.POSITIVE)[:3]).all(2), 1, -1)
+    signs = np.where((pixels(found[0])[..., :3] == matrices._rgba(matrices.FOR)[:3]).all(2), 1, -1)
     np.testing.assert_array_equal(signs, np.sign(fields[0][np.ix_(order, order)]))
+
+
+def test_images_of_a_label_stay_together_and_labels_that_look_alike_are_named():
+    images = np.zeros((6, 2, 2, 3), np.uint8)
+    page = pictures.sheet(images, list("IIllcc")).data
+    assert page.count("<figure") == 3 and page.count("<img") == 6
+    for caption in ("I (capital i)", "l (small L)", "c"):
+        assert f"<figcaption>{caption}</figcaption>" in page
+    page = pictures.sheet(images, list("Iaabbc")).data
+    assert page.count("<figure") == 6 and "<figcaption>I</figcaption>" in page
+
+
+def test_a_matrix_shades_what_exceeds_a_threshold():
+    values = np.array([[1.0, 0.29], [-1.5, 0.31]])
+    scale = nodes.matrix(values, ["a", "b"], "t", above=0.3).to_dict()["encoding"]["color"]["scale"]
+    assert scale["domain"][1] == 0.3 < scale["domain"][2] < 0.31 and scale["domain"][-1] == 1.0
+    assert scale["range"][1].endswith(", 0)") and not scale["range"][2].endswith(", 0)")
 
 
 def test_a_head_dims_what_it_does_not_look_at():

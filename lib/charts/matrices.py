@@ -1,4 +1,4 @@
-"""Many K x K matrices side by side, each as a small picture: one node a layer, one field a head."""
+"""Many K x K matrices side by side, each as a small picture: a node of each of some layers, the field of each head."""
 
 import base64
 import io
@@ -11,33 +11,36 @@ from PIL import Image, ImageColor
 
 from lib import heads, snp
 from lib.charts.base import described
-from lib.charts.palette import NEGATIVE, NOISE, POSITIVE, SIGNAL, TEXT
+from lib.charts.nodes import AGAINST, FOR
+from lib.charts.palette import NOISE, SIGNAL, TEXT
 from lib.sites import at, parse
 from lib.study import Measures
 
-SIZE = 104  # pixels of a picture
+SIZE = 240  # pixels of a picture
+ORDERS = ("labels in their order", "clusters first", "labels shuffled")
 
 
 def median_nodes(measures: Measures, place: str, threshold: float = snp.THRESHOLD, seed: int = 0) -> alt.Chart:
-    """The clipped matrix of one node an encoder: labels in their order, clusters first, and labels shuffled.
+    """The clipped matrix of one node of the first, the middle and the last encoder, a row of pictures each.
 
-    Of a site's nodes that have clusters it is the one with the median noise. Shuffled: output labels renamed at random
+    In a row: labels in their order, clusters first, and clusters first where labels are shuffled. Of a site's nodes
+    that have clusters it is the one with the median noise. Shuffled: output labels renamed at random
     (`lib.snp.relabelled`), and again the median node.
     """
-    rows = []
-    for site in at(measures.sites, place):
+    rows, sites = [], at(measures.sites, place)
+    for site in dict.fromkeys([sites[0], sites[len(sites) // 2], sites[-1]]):
         nodes = measures.nodes(site)
         names = np.random.default_rng(seed).permutation(len(nodes.weight))
         shuffled = snp.Nodes(nodes.class_means, nodes.weight[names])
-        for kinds, given in ((("as they are", "clusters first"), nodes), (("labels shuffled",), shuffled)):
+        for kinds, given in ((ORDERS[:2], nodes), (ORDERS[2:], shuffled)):
             chosen, clipped, index = _median(given, threshold)
             order = snp.permutation(index)
             for kind in kinds:
-                shown = (clipped, index) if kind == "as they are" else (clipped[np.ix_(order, order)], index[order])
-                about = {"encoder": parse(site).encoder, "order": kind, "node": chosen}
+                shown = (clipped, index) if kind == ORDERS[0] else (clipped[np.ix_(order, order)], index[order])
+                about = {"encoder": f"encoder {parse(site).encoder}", "order": kind, "node": chosen}
                 rows.append(about | _counts(clipped, index) | {"url": _clusters(*shown)})
-    text = f"Clipped matrices of one node of {place} an encoder: clusters in one colour, noise in another"
-    return _grid(rows, "encoder", "order", ["node", "clusters", "labels", "noise"], text)
+    text = f"Clipped matrices of one node of {place} in some encoders: clusters in one colour, noise in another"
+    return _grid(rows, "order", "encoder", ["node", "clusters", "labels", "noise"], text)
 
 
 def _median(nodes: snp.Nodes, threshold: float) -> tuple[int, np.ndarray, np.ndarray]:
@@ -70,14 +73,23 @@ def head_fields(measures: Measures, encoder: int, H: int) -> alt.Chart:
         for h, field in enumerate(fields, 1)
     ]
     text = f"The field of each head of encoder {encoder}: one hue for, another against an output"
-    return _grid(rows, "head", "row", ["head", "labels"], text, size=170)
+    return _grid(rows, "head", "row", ["head", "labels"], text, size=170, title="head")
 
 
-def _grid(rows: list[dict], across: str, down: str, told: Iterable[str], text: str, size: int = SIZE) -> alt.Chart:
+def _grid(
+    rows: list[dict],
+    across: str,
+    down: str,
+    told: Iterable[str],
+    text: str,
+    size: int = SIZE,
+    title: str | None = None,
+) -> alt.Chart:
+    """Pictures by two columns of a table, which name the pictures of a row and the rows; told: columns of a tooltip."""
     table = pd.DataFrame(rows)
     chart = (
         alt.Chart(table, width=size, height=size, view=alt.ViewBackground(stroke=TEXT, strokeOpacity=0.4))
-        .mark_image(width=size, height=size, aspect=False)
+        .mark_image(width=size, height=size, aspect=False, smooth=False)
         .encode(
             url="url:N",
             x=alt.value(size / 2),
@@ -85,9 +97,11 @@ def _grid(rows: list[dict], across: str, down: str, told: Iterable[str], text: s
             tooltip=[f"{name}:Q" for name in told],
         )
     )
-    facets = {"column": alt.Column(f"{across}:O", title=across, header=alt.Header(labelPadding=2))}
-    if table[down].nunique() > 1:
-        facets["row"] = alt.Row(f"{down}:N", title=None, sort=list(dict.fromkeys(table[down])))
+    names = {name: list(dict.fromkeys(table[name])) for name in (across, down)}
+    header = alt.Header(labelPadding=2)
+    facets = {"column": alt.Column(f"{across}:O", title=title, header=header, sort=names[across])}
+    if len(names[down]) > 1:
+        facets["row"] = alt.Row(f"{down}:N", title=None, sort=names[down], header=alt.Header(labelAngle=-90))
     return described(chart.facet(**facets, spacing=6), text)
 
 
@@ -99,7 +113,7 @@ def _clusters(clipped: np.ndarray, index: np.ndarray) -> str:
 
 def _signed(values: np.ndarray) -> str:
     """Values from -1 to 1 in two hues, the stronger the larger."""
-    shades = np.where((values > 0)[..., None], _rgba(POSITIVE), _rgba(NEGATIVE)).astype(float)
+    shades = np.where((values > 0)[..., None], _rgba(FOR), _rgba(AGAINST)).astype(float)
     shades[..., 3] *= np.sqrt(abs(values))
     return _png(shades)
 

@@ -9,25 +9,27 @@ from pathlib import Path
 import numpy as np
 
 from lib import snp
-from lib.charts.palette import NEGATIVE, NOISE, PLACES, POSITIVE, SIGNAL, TEXT
+from lib.charts.nodes import AGAINST, FOR
+from lib.charts.palette import NOISE, PLACES, SIGNAL, TEXT
 from lib.system.errors import unknown
 
 ENCODERS = 7
-WORDS = {  # part -> what it is; the first row is the network, the second what is done with it
+SITE = (4, "ff")  # encoder, from 1, and place of the site that the probe reads, in both pictures
+WORDS = {  # part -> what it is; first the parts of the network, then the steps of the procedure
     "image": "an image, or a sentence",
     "stem": "convolutions",
-    "tokens": "vectors, one a place",
-    "encoders": "attention and feed-forward, five sites each:",
+    "tokens": "vectors, one per place",
+    "encoders": "attention and feed-forward, five sites in each",
     "pooling": "tokens, weighted, to one",
-    "classifier": "one output a label",
+    "classifier": "one output per label",
     "freeze": "the trained network stays",
-    "probe": "a read-out at each site",
+    "probe": "a read-out at a site",
     "silence": "one node speaks alone",
     "matrix": "true label, output",
     "clip": "ones above a threshold",
     "clusters": "labels in blocks, noise",
 }
-NETWORK = 6  # parts that make the first row
+NETWORK = 6  # parts that are the network
 EXAMPLE = np.array([[1, 0.2, 0.8, -0.4, 0.1, 0.7], [0.9, 0.1, 1, -0.8, -0.3, 0.2]])  # a node's class means, weights
 STYLE = (Path(__file__).parent / "network.css").read_text(encoding="utf-8")
 
@@ -53,21 +55,30 @@ def drawing(*lit: str) -> Drawing:
     for name in lit:
         if name not in WORDS:
             raise unknown("part of the drawing", name, WORDS)
-    rows = [
-        "".join(_part(name, name in lit) for name in names) for names in (list(WORDS)[:NETWORK], list(WORDS)[NETWORK:])
-    ]
-    told = f"The network: {', '.join(list(WORDS)[:NETWORK])}. The procedure: {', '.join(list(WORDS)[NETWORK:])}."
+    network, procedure = list(WORDS)[:NETWORK], list(WORDS)[NETWORK:]
+    told = f"The network: {', '.join(network)}. The procedure: {', '.join(procedure)}."
     told += f" Here: {', '.join(lit)}." if lit else ""
-    kind = "modus-drawing small some" if lit else "modus-drawing"
+    rows = [f"<div>{''.join(_part(name, name in lit) for name in names)}</div>" for names in (network, procedure)]
+    if lit:  # without room for words below the pictures, those of the lit parts stand below all
+        kind, parts = "modus-drawing small", [*rows, f'<p class="named">{", ".join(lit)}</p>']
+    else:
+        kind, parts = "modus-drawing", [_title("The network"), rows[0], _key(), _title("The procedure"), rows[1]]
     html = f'<style>{STYLE}</style><div class="{kind}" role="img" aria-label="{escape(told)}">'
-    return Drawing(html + "".join(f"<div>{row}</div>" for row in rows) + "</div>", told)
+    return Drawing(f"{html}{''.join(parts)}</div>", told)
+
+
+def _title(text: str) -> str:
+    return f'<p class="title">{text}</p>'
+
+
+def _key() -> str:
+    sites = " ".join(f'<span><i style="background:{colour}"></i>{place}</span>' for place, colour in PLACES.items())
+    return f'<p class="key">sites of an encoder: {sites}; the ringed one is read by the probe</p>'
 
 
 def _part(name: str, lit: bool) -> str:
     kind = "part" + " wide" * (name == "encoders") + " lit" * lit
-    key = "".join(f'<span><i style="background:{colour}"></i>{place}</span> ' for place, colour in PLACES.items())
-    words = WORDS[name] + (f'<span class="key">{key}</span>' if name == "encoders" else "")
-    return f'<div class="{kind}">{PICTURES[name]()}<b>{name}</b><span>{words}</span></div>'
+    return f'<div class="{kind}">{PICTURES[name]()}<b>{name}</b><span>{WORDS[name]}</span></div>'
 
 
 def _svg(content: str, width: int = 56) -> str:
@@ -106,10 +117,18 @@ def _encoders() -> str:
     boxes = []
     for e in range(ENCODERS):
         x = 2 + 30 * e
-        sites = "".join(_dot(x + 11, 9 + 9.5 * k, 3.6, colour) for k, colour in enumerate(PLACES.values()))
+        sites = ""
+        for k, (place, colour) in enumerate(PLACES.items()):
+            at = (x + 11, 9 + 9.5 * k, 3.2, colour)
+            sites += _ringed(*at, f"M{x + 17} {at[1]:g}h9V56") if (e + 1, place) == SITE else _dot(*at)
         joined = f'<path d="M{x + 22} 28h8"/>' if e < ENCODERS - 1 else ""
         boxes.append(f'<rect x="{x}" y="2" width="22" height="52" rx="4"/>{sites}{joined}')
     return _svg("".join(boxes), 30 * ENCODERS - 4)
+
+
+def _ringed(x: float, y: float, radius: float, fill: str, line: str) -> str:
+    """The site that the probe reads, with the line that leads out of the one picture and into the other."""
+    return f'{_dot(x, y, radius, fill)}<circle cx="{x:g}" cy="{y:g}" r="{radius + 2.5:g}"/><path d="{line}"/>'
 
 
 def _pooling() -> str:
@@ -129,7 +148,7 @@ def _freeze() -> str:
 
 def _probe() -> str:
     outputs = "".join(f'<path d="M24 28L46 {8 + 10 * k}"/>{_square(44, 5 + 10 * k, 7)}' for k in range(5))
-    return _svg(f'{outputs}{_dot(12, 28, 7, PLACES["ff"])}<path d="M19 28h5"/>')
+    return _svg(outputs + _ringed(12, 28, 6, PLACES[SITE[1]], "M12 0v19M21 28h3"))
 
 
 def _silence() -> str:
@@ -140,7 +159,7 @@ def _silence() -> str:
 
 def _matrix() -> str:
     field = snp.normalise(np.outer(*EXAMPLE))
-    return _cells([[(NEGATIVE if v < 0 else POSITIVE, min(1, abs(v))) for v in row] for row in field])
+    return _cells([[(AGAINST if v < 0 else FOR, min(1, abs(v)) ** 0.5) for v in row] for row in field])
 
 
 def _clip() -> str:

@@ -1,4 +1,4 @@
-"""Charts of single nodes: matrices, the four steps to clusters, and the nodes that speak when an image is seen."""
+"""Charts of single nodes: matrices, the steps from field to clusters, the nodes that speak when an image is seen."""
 
 import json
 
@@ -8,18 +8,23 @@ import pandas as pd
 
 from lib import snp
 from lib.charts.base import described, named, on_canvas, pixels
-from lib.charts.palette import NEGATIVE, NOISE, POSITIVE, SIGNAL, TEXT, faded
+from lib.charts.palette import COLOURS, NEGATIVE, NOISE, SIGNAL, TEXT, faded
 
 FRAME = alt.ViewBackground(stroke=TEXT, strokeOpacity=0.4)
 
+FOR, AGAINST = COLOURS[2], NEGATIVE  # shades of a field: as far from a light page as from a dark one
 MOST_LABELS = 120  # that a matrix of 240 pixels can show
 
 
-def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field", size: int = 240) -> alt.Chart:
+def matrix(
+    values: np.ndarray, labels: list[str], title: str, unit: str = "field", size: int = 240, above: float | None = None
+) -> alt.Chart:
     """One K x K matrix as a heat map, row = true label; negative values in one hue, positive in another.
 
-    The page receives one row of numbers a label and unfolds them itself, which keeps 10,000 cells small. The rows are a
-    tuple because Altair would copy and check each element of a list, many times over.
+    Shades go with the root of the size, so that small values are seen beside the few large ones; above: shade what is
+    greater than that, and nothing else. The page receives one row of numbers per label and unfolds them itself, which
+    keeps 10,000 cells small. The rows are a tuple because Altair would copy and check each element of a list, many
+    times over.
     """
     labels = named(labels)
     rows = [
@@ -27,8 +32,11 @@ def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field
         for i, (name, row) in enumerate(zip(labels, values, strict=True))
     ]
     largest = float(np.abs(values).max()) or 1.0
-    domain = [-largest, -1e-9 * largest, 1e-9 * largest, largest]
-    shades = [NEGATIVE, faded(NEGATIVE, 0), faded(POSITIVE, 0), POSITIVE]
+    domain, exponent = [-largest, -1e-9 * largest, 1e-9 * largest, largest], 0.5
+    shades = [AGAINST, faded(AGAINST, 0), faded(FOR, 0), FOR]
+    if above is not None:
+        domain, exponent = [-1e-9, above, above + 1e-9, float(values.max()) or 1.0], 1
+        shades = [faded(FOR, 0), faded(FOR, 0), faded(FOR, 0.5), FOR]
     chart = (
         alt.Chart({"values": tuple(rows)}, width=size, height=size, title=title, view=FRAME)
         .transform_flatten(["v"])
@@ -42,12 +50,14 @@ def matrix(values: np.ndarray, labels: list[str], title: str, unit: str = "field
                 "v:Q",
                 title=unit,
                 legend=alt.Legend(orient="bottom"),
-                scale=alt.Scale(domain=domain, range=shades, interpolate="rgb"),
+                scale=alt.Scale(
+                    type="pow", exponent=exponent, domain=domain, range=shades, interpolate="rgb", clamp=True
+                ),
             ),
             tooltip=["true:N", "output:N", alt.Tooltip("v:Q", title=unit, format=".3")],
         )
     )
-    return described(chart, f"{title}: heat map with one row a true label and one column an output unit")
+    return described(chart, f"{title}: heat map with a row for each true label and a column for each output unit")
 
 
 def clipped_matrix(clipped: np.ndarray, index: np.ndarray, labels: list[str], title: str, size: int = 240) -> alt.Chart:
@@ -84,7 +94,7 @@ def clipped_matrix(clipped: np.ndarray, index: np.ndarray, labels: list[str], ti
 def node_steps(
     field: np.ndarray, labels: list[str], threshold: float = snp.THRESHOLD, index: np.ndarray | None = None
 ) -> alt.Chart:
-    """The four steps from a node's field (K, K) to its clusters, side by side; index (K,): the clusters, if known.
+    """A node's field (K, K) and what the steps to its clusters make of it; index (K,): the clusters, if known.
 
     Of more than `MOST_LABELS` labels only so many are drawn, as the first title says: those in the largest clusters,
     then those with most ones in their row and column.
@@ -106,11 +116,12 @@ def node_steps(
     order = snp.permutation(index)
     names = [labels[i] for i in order]
     first = alt.hconcat(
-        matrix(field, labels, f"1. field{some}"), matrix(normalised, labels, "2. normalised", "normalised")
+        matrix(field, labels, f"field{some}"),
+        matrix(normalised, labels, f"normalised: what exceeds {threshold:g}", "normalised", above=threshold),
     )
     second = alt.hconcat(
-        clipped_matrix(clipped, index, labels, f"3. clipped at {threshold}"),
-        clipped_matrix(clipped[order][:, order], index[order], names, "4. permuted: clusters on the diagonal"),
+        clipped_matrix(clipped, index, labels, "clipped, in the order of labels"),
+        clipped_matrix(clipped[order][:, order], index[order], names, "permuted: clusters on the diagonal"),
     )
     chart = alt.vconcat(first.resolve_scale(color="independent"), second)
     return described(on_canvas(chart), told)

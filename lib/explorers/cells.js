@@ -21,7 +21,7 @@ var modusView = {
   options(select, texts, values = texts) {
     select.replaceChildren(...texts.map((text, i) => new Option(text, values[i])));
   },
-  // Cells of a canvas, one a pixel; colour(row, column) gives [red, green, blue, opacity] or nothing.
+  // Cells of a canvas, a pixel each; colour(row, column) gives [red, green, blue, opacity] or nothing.
   paint(canvas, rows, columns, colour) {
     Object.assign(canvas, { width: columns, height: rows });
     const picture = new ImageData(columns, rows);
@@ -31,6 +31,8 @@ var modusView = {
     }
     canvas.getContext("2d").putImageData(picture, 0, 0);
   },
+  // A sample of a colour and what it stands for, which stay together.
+  key: (colour, words, style = "") => `<span class="keyed"><span class="key" style="background:${colour};${style}"></span>${words}</span>`,
   css: (c) => (c ? `rgba(${c.slice(0, 3)},${c[3]})` : "transparent"),
   rgb: (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)),
   // Calls point(row, column, pressed) for the cell under a pointer that moves or presses: a tap tells what hovering does.

@@ -9,7 +9,7 @@ function modusMatrixExplorer(root, given) {
     </div>
     <div class="panels">
       <figure><div class="picture"><canvas name="matrix" role="img" tabindex="0"></canvas><div class="at"></div></div>
-        <figcaption><span class="key" style="background:${modusView.css(modusMeasure.CLUSTER)}"></span>cluster <span class="key" style="background:${modusView.css(modusMeasure.NOISE)}"></span>noise</figcaption></figure>
+        <figcaption>${modusView.key(modusView.css(modusMeasure.CLUSTER), "cluster")} ${modusView.key(modusView.css(modusMeasure.NOISE), "noise")}</figcaption></figure>
       <div><output name="statistics"></output><p class="title" name="heading"></p><output name="block"></output></div>
     </div>`;
   const part = (name) => root.querySelector(`[name=${name}]`), canvas = part("matrix"), mark = canvas.nextElementSibling;

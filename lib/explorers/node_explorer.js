@@ -1,7 +1,7 @@
 // Every node of every site of a run: its matrix, formed here from class means and weights, and its clusters.
 function modusNodeExplorer(root, given) {
   "use strict";
-  const { CLUSTER: SIGNAL, NOISE } = modusMeasure, POSITIVE = [2, 117, 82], NEGATIVE = [199, 121, 186];
+  const { CLUSTER: SIGNAL, NOISE } = modusMeasure, POSITIVE = [66, 166, 103], NEGATIVE = [199, 121, 186];
   const beside = given.published && modusPart.beside(), range = (n) => [...Array(n).keys()];
   for (const [site, numbers] of Object.entries(given.parts)) modusPart.given(`${given.run}/${site}`, numbers);
 
@@ -11,6 +11,8 @@ function modusNodeExplorer(root, given) {
       <label>encoder <select name="encoder"></select></label>
       <label>place <select name="place"></select></label>
       <label>node <input name="node" type="number" min="0" step="1" inputmode="numeric"></label>
+    </div>
+    <div class="controls">
       <label>label of interest <select name="label"></select></label>
       <label>view <select name="view"><option>field</option><option>normalised</option><option>clipped</option></select></label>
       <label><span>threshold <span class="threshold"></span></span> <input name="threshold" type="range" min="0" max="0.95" step="0.05"></label>
@@ -20,14 +22,14 @@ function modusNodeExplorer(root, given) {
     <div class="panels">
       <figure><div class="picture"><canvas name="map" role="img" width="600" height="400" style="image-rendering:auto;cursor:pointer"></canvas></div>
         <figcaption><span name="onmap">All nodes of the site: labels recognised (across) and ones of noise (up). Choose one.</span><br>
-          <span class="key" style="background:currentColor;border-radius:50%"></span>this node <span class="key" style="background:${modusView.css(SIGNAL)};border-radius:50%"></span>recognises the label of interest</figcaption></figure>
+          ${modusView.key("currentColor", "this node", "border-radius:50%")} ${modusView.key(modusView.css(SIGNAL), "recognises the label of interest", "border-radius:50%")}</figcaption></figure>
       <div><p class="title">Clusters of this node</p><ul name="clusters" tabindex="0" aria-label="Clusters of this node"></ul><p name="interest"></p><div name="nodes" class="scroll"></div></div>
     </div>
     <div class="panels">
       <figure><div class="picture"><canvas name="left" role="img"></canvas><div class="at"></div></div>
-        <figcaption>Labels in their order. Rows: true label; columns: output unit. <span class="key" style="background:rgb(${POSITIVE})"></span>positive <span class="key" style="background:rgb(${NEGATIVE})"></span>negative</figcaption></figure>
+        <figcaption>Labels in their order. Rows: true label; columns: output unit. ${modusView.key(`rgb(${POSITIVE})`, "positive")} ${modusView.key(`rgb(${NEGATIVE})`, "negative")}</figcaption></figure>
       <figure><div class="picture"><canvas name="right" role="img"></canvas><div class="at"></div></div>
-        <figcaption>Clipped, clusters moved to the diagonal: <span class="key" style="background:${modusView.css(SIGNAL)}"></span>cluster <span class="key" style="background:${modusView.css(NOISE)}"></span>noise</figcaption></figure>
+        <figcaption>Clipped, clusters moved to the diagonal: ${modusView.key(modusView.css(SIGNAL), "cluster")} ${modusView.key(modusView.css(NOISE), "noise")}</figcaption></figure>
     </div>
     <p><span class="title">Part of one row, enlarged.</span> <span name="row"></span>
       <button type="button" class="step" name="up" aria-label="row above">↑</button> <button type="button" class="step" name="down" aria-label="row below">↓</button></p>
@@ -71,9 +73,9 @@ function modusNodeExplorer(root, given) {
     g.clearRect(0, 0, width, height);
     g.fillStyle = text; g.font = "22px sans-serif"; g.strokeStyle = "#999";
     g.strokeRect(pad, pad, width - 2 * pad, height - 2 * pad);
-    g.fillText("0", pad - 6, height - 16);
-    g.textAlign = "right"; g.fillText(`${right} labels`, width - pad, height - 16); g.textAlign = "left";
-    g.fillText(`${top} ones of noise`, pad, pad - 12);
+    const write = (text, x, y, align, turned) => { g.save(); g.translate(x, y); g.rotate(turned ? -Math.PI / 2 : 0); g.textAlign = align; g.fillText(text, 0, 0); g.restore(); };
+    write("0", pad, height - 16, "center"); write("labels recognised", width / 2, height - 16, "center"); write(right, width - pad, height - 16, "center");
+    write("0", pad - 12, height - pad, "center", true); write("ones of noise", pad - 12, height / 2, "center", true); write(top, pad - 12, pad, "right", true);
     const dot = (n, colour, r) => { g.fillStyle = colour; g.beginPath(); g.arc(...census.at[n], r, 0, 7); g.fill(); };
     const i = choice.label, t = choice.threshold, speaks = (f) => i >= 0 && f.diagonal(i) > t;
     found.forEach((f, n) => speaks(f) || dot(n, "#8888", 5));
@@ -91,7 +93,7 @@ function modusNodeExplorer(root, given) {
     const K = data.labels.length, n = choice.node, t = choice.threshold, found = measured(n, t), { m, w, largest, silent } = found;
     const scale = Math.max(...[Math.min(...m), Math.max(...m)].flatMap((a) => [Math.min(...w), Math.max(...w)].map((b) => Math.abs(a * b)))) || 1;
     const { order: sorted, kind } = modusMeasure.arranged(found), natural = range(K);
-    const shade = (v) => [...(v < 0 ? NEGATIVE : POSITIVE), Math.min(1, Math.abs(v))];
+    const shade = (v) => [...(v < 0 ? NEGATIVE : POSITIVE), Math.sqrt(Math.min(1, Math.abs(v)))]; // the root: small values are seen too
     const left = { field: (i, j) => shade((m[i] * w[j]) / scale), normalised: (i, j) => shade(silent ? 0 : (m[i] * w[j]) / largest), clipped: kind }[choice.view];
     shown = { orders: [natural, sorted], colours: [left, kind], kind, field: (i, j) => m[i] * w[j] * at.unit[n], normalised: (i, j) => (silent ? 0 : (m[i] * w[j]) / largest) };
     cell = cell || { row: sorted[0], column: sorted[0], sorted: false };
@@ -101,7 +103,7 @@ function modusNodeExplorer(root, given) {
     part("statistics").textContent = silent ? `Node ${n} of ${at.name} is silent: its field is nowhere positive.`
       : `Node ${n} of ${at.name}: ${found.found.length} clusters, mean size ${size}, noise ${found.noise} of ${found.ones} ones, largest field ${(largest * at.unit[n]).toPrecision(3)}.`;
     const several = found.found.filter((c) => c.length > 1), alone = found.found.filter((c) => c.length === 1).flat(), named = (c) => c.map((i) => data.labels[i]).join(", ");
-    const lines = several.map(named).concat(alone.length ? [`alone on the diagonal: ${named(alone)}`] : found.found.length ? [] : ["none"]);
+    const lines = several.map(named).concat(alone.length ? [`clusters of one label: ${named(alone)}`] : found.found.length ? [] : ["none"]);
     part("clusters").replaceChildren(...lines.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
     part("left").setAttribute("aria-label", `${choice.view} of node ${n} at ${at.name}, ${K} true labels by ${K} outputs; ${found.ones} ones at threshold ${t.toFixed(2)}`);
     part("right").setAttribute("aria-label", `${found.found.length} clusters of node ${n} at ${at.name}, of ${found.labels} labels, moved to the diagonal; ${found.noise} ones of noise outside them`);
