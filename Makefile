@@ -19,7 +19,7 @@ help:
 	@echo "make refresh           execute the chapters and store their outputs"
 	@echo "make test              run the tests, the chapters included"
 	@echo "make reproduce RUN=x   compute a run from nothing or resume it, then execute its chapters (RUN=$$RUN);"
-	@echo "                       several: RUN=\"a b c\" JOBS=2; also the stages that cost a training each: OPTIONAL=1"
+	@echo "                       several: RUN=\"a b c\" JOBS=2; also the optional stages: OPTIONAL=1"
 	@echo "make language          install what runs on sentences need (clinc150 and others)"
 	@echo "make lab               open the chapters in JupyterLab"
 	@echo "make bench             measure the speed of this machine"

@@ -124,9 +124,9 @@ def test_clusters_and_heads_that_keep_to_domains_are_found_and_others_are_not():
     assert (language.clusters_in_domains(noise, 99)["p"] > 0.01).all()
     owners = language.heads_in_domains(planted, 99)
     assert owners["observed"].tolist() == pytest.approx([1] * 6) and owners["what"].nunique() == 3
-    dealt = owners[owners["what"].str.endswith("domains shuffled")]
+    dealt = owners[owners["what"] != language.BY_HEADS]
     assert (dealt["p"] < 0.05).all() and (dealt["null_mean"].abs() < 0.1).all()
-    random_heads = owners[owners["what"].str.endswith("random heads")]  # the nodes keep to domains, whoever has them
+    random_heads = owners[owners["what"] == language.BY_HEADS]  # the nodes keep to domains, whoever has them
     assert (random_heads["null_mean"] > 0.5).all() and (random_heads["p"] > 0.05).all()
     chance = language.heads_in_domains({"mine": [Made("mine", at_random, **heads_tables(np.arange(K) % H))]}, 99)
     assert (chance["p"] > 0.01).all()
@@ -160,6 +160,9 @@ def test_pruning_is_beside_every_method():
     )
     assert one.set_index("other")["sign"]["permuted"] == 0  # of one seed, on so few sentences
     text = language_findings.pruning(one)
+    assert (
+        "worse than the unpruned network in 1 of 1, magnitude in 1 of 1; neither better nor worse than permuted" in text
+    )
     for part in (
         "ANDC 80.0%",
         "unpruned 90.0%, -10.0;",
@@ -197,28 +200,54 @@ def test_what_is_said_names_every_control(networks):
     short = language_findings.in_short(networks, nodes, clusters, broken)
     for control in ("shuffled labels", "random weights", "by chance", "random heads", "untrained", "fine-tuned"):
         assert control in short
-    assert short.count("\n- ") == 3
+    assert short.count("\n- ") == 3 and short.count("(fine-tuned)") == 4
     alone = {"as published": networks["as published"]}
     without = language_findings.in_short(alone, nodes[nodes["network"] == "as published"], clusters, broken)
     assert "as published" in without and "not judged, since the network at random weights" in without
-    assert "of 2 seeds" in language_findings.growth(nodes) and "of 1 seed)" not in language_findings.growth(nodes)
+    assert "of 2 seeds" in language_findings.growth(nodes) and "of 1 seed" not in language_findings.growth(nodes)
+    assert "nodes sharpen at" in language_findings.sharpened(networks, nodes)
     told = language_findings.heads(broken, removed)
-    assert (
-        "fine-tuned at 4 of 4 in 2 seeds" in told
-        and "as published at 2 of 2 (" in told
-        and "shuffled labels" in told
-        and "untrained" in told
-    )
+    assert "2 of 2 (as published), 4 of 4 in 2 seeds (fine-tuned)" in told
+    assert "shuffled labels" in told and "untrained" in told and "fine-tuned 0.50." in told
     domains = language_findings.domains(clusters, owners)
-    assert "random heads" in domains and "than at random weights: as published at 0 of" in domains
-    assert "; fine-tuned at 5 of 6 sites" in domains  # at one, all pairs are of one domain at random weights too
-    assert "at random weights:" not in language_findings.domains(clusters.query("network != 'random weights'"), owners)
+    assert "random heads" in domains and "of the 12 labels that count" in domains and "-0.00" not in domains
+    trained_alone = language_findings.domains(clusters.query("network != 'random weights'"), owners)
+    assert "than at random weights" in domains and "than at random weights" not in trained_alone
     defined = networks | {"fine-tuned": [*networks["fine-tuned"], Made("tuned-2", at_random, seed=2)]}
     runs = language_findings.measured(networks | {"as published": []}, defined)
     assert runs == (
         "Made of these runs: as published: not measured yet: mine; fine-tuned: tuned-0, tuned-1 (test accuracy 50.0%),"
         " not measured yet: tuned-2; random weights: noise (test accuracy 50.0%)."
     )
+
+
+def shares(network: str, observed: dict[str, float]) -> pd.DataFrame:
+    """Of `clusters_in_domains`: shares at the last of two encoders, 0.1 by chance with a standard deviation of 0.01."""
+    about = {"network": network, "seed": 0, "null_mean": 0.1, "null_std": 0.01, "p": 0.001}
+    rows = [about | {"place": place, "encoder": e, "observed": v} for place, v in observed.items() for e in (1, 2)]
+    return pd.DataFrame(rows)
+
+
+def test_clusters_mean_something_only_where_they_do_beyond_random_weights():
+    bare = shares("random weights", dict.fromkeys(language.PLACES, 0.15))
+    tuned = shares("fine-tuned", {"mha": 0.16, "ff_hidden": 0.2, "ff": 0.11})
+    text = language_findings.keep_to_domains(pd.concat([tuned, bare]))
+    assert "`mha` 16%, `ff_hidden` 20%, `ff` 11%" in text and "beyond chance (p < 0.01) at all three places" in text
+    assert "beyond random weights at `ff_hidden` only, below them at `ff`. Only where it is beyond both" in text
+    assert "larger than at random weights at 2 of 6 sites and smaller at 2" in text
+    for share, reading in ((0.16, "is there without training"), (0.3, "So training gave clusters a meaning")):
+        assert reading in language_findings.keep_to_domains(
+            pd.concat([shares("fine-tuned", dict.fromkeys(language.PLACES, share)), bare])
+        )
+    assert "random weights were not measured." in language_findings.keep_to_domains(tuned)
+
+
+def test_what_other_labels_show_is_said_or_what_they_would(networks):
+    nodes = language.along(networks, ends=True)
+    assert language_findings.elsewhere(nodes, "yours", networks) == language_findings.growth(nodes)
+    text = language_findings.elsewhere(nodes[:0], "yours", networks)
+    assert text.startswith("Run `yours` has not been made yet.") and "(fine-tuned)" in text
+    assert language_findings.elsewhere(nodes[:0], "yours", {}).endswith("where they do here.")
 
 
 def test_one_node_is_shown_with_the_domains_of_its_clusters():
@@ -235,7 +264,8 @@ def test_what_was_not_measured_is_said_and_drawn_as_such():
     for text in (
         language_findings.in_short({}, nodes, clusters, broken), language_findings.growth(nodes),
         language_findings.domains(clusters, owners), language_findings.heads(broken, removed),
-        language_findings.pruning(pruned),
+        language_findings.pruning(pruned), language_findings.keep_to_domains(clusters),
+        language_findings.sharpened({}, nodes),
     ):  # fmt: skip
         assert text == language_findings.MISSING
     assert language_findings.measured({}, {}).count("not measured yet") == 3
@@ -247,8 +277,8 @@ def drawn(nodes, clusters, owners, broken, removed) -> list:
     return [
         charts.language.side_by_side(language.over_seeds(nodes, "accuracy"), "accuracy", "accuracy", percent=True),
         charts.language.side_by_side(language.over_seeds(nodes, "snr", "control"), "snr", "SNR", control="control"),
-        charts.language.beside_chance(clusters, "network", "place", "share"),
-        charts.language.beside_chance(owners, "what", "network", "index"),
+        charts.language.beside_chance(clusters, "place", "share"),
+        charts.language.beside_chance(owners, "what", "index", each_its_scale=True),
         charts.language.polarisation(broken),
         charts.language.removal(removed),
     ]
@@ -264,3 +294,18 @@ def test_charts_of_language_are_valid(networks):
         assert content["description"] and charts.language.MISSING not in content["description"]
     rows = made[0].to_dict()
     assert len(rows["datasets"][rows["data"]["name"]]) == 3 * 2 * len(language.PLACES)
+
+
+def test_a_network_has_one_colour_in_all_charts_of_a_page(networks):
+    nodes, clusters, _, broken, removed, _ = tables(networks)
+    everyone, few = list(networks), "random weights"
+    made = [
+        charts.language.side_by_side(language.over_seeds(nodes, "snr"), "snr", "SNR", networks=everyone),
+        charts.language.beside_chance(clusters[clusters["network"] == few], "place", "share", everyone),
+        charts.language.polarisation(broken, everyone),
+    ]
+    scales = [chart.to_dict()["spec"]["layer"][0]["encoding"]["color"]["scale"] for chart in made]
+    colours = [dict(zip(scale["domain"], scale["range"], strict=True)) for scale in scales]
+    assert colours[1] == {few: colours[0][few]} and colours[2].items() <= colours[0].items()
+    zero = charts.language.removal(removed).to_dict()["spec"]["layer"][0]
+    assert set(zero["encoding"]) == {"y"}  # a rule over the whole panel

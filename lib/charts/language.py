@@ -1,5 +1,7 @@
 """Charts of networks of language: beside networks of images, beside chance, and of one sentence that somebody types."""
 
+from collections.abc import Sequence
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -11,10 +13,18 @@ MISSING = "not measured yet"
 WIDTH = 150  # pixels of a panel: three stand side by side
 
 
-def side_by_side(table: pd.DataFrame, value: str, title: str, percent: bool = False, control: str = "") -> alt.Chart:
+def side_by_side(
+    table: pd.DataFrame,
+    value: str,
+    title: str,
+    percent: bool = False,
+    control: str = "",
+    networks: Sequence[str] = (),
+) -> alt.Chart:
     """A quantity along the encoders, a panel a place and a colour a network; `table` as `language.over_seeds` gives it.
 
     Bars: smallest and largest of the seeds. Dashed: the column `control`. Click a network in the legend to mark it.
+    networks: all that a page shows, in an order of their own, so that each has its colour in every chart of the page.
     """
     if table.empty:
         return nothing()
@@ -22,7 +32,7 @@ def side_by_side(table: pd.DataFrame, value: str, title: str, percent: bool = Fa
     chosen = alt.selection_point(fields=["network"], bind="legend")
     base = alt.Chart(width=WIDTH, height=230).encode(
         x=alt.X("encoder:O", title="encoder", axis=alt.Axis(labelAngle=0)),
-        color=_by(table, "network"),
+        color=_by(table, "network", networks),
         opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.12)),
     )
     axis = alt.Y(f"{value}:Q", title=title, axis=alt.Axis(format=SHARE if percent else "~s"))
@@ -39,18 +49,21 @@ def side_by_side(table: pd.DataFrame, value: str, title: str, percent: bool = Fa
     return described(chart, f"{title} along the encoders, a panel a place and a line a network")
 
 
-def beside_chance(table: pd.DataFrame, panel: str, colour: str, title: str) -> alt.Chart:
+def beside_chance(
+    table: pd.DataFrame, panels: str, title: str, networks: Sequence[str] = (), each_its_scale: bool = False
+) -> alt.Chart:
     """A statistic along the encoders, with what chance gives (mean, and two standard deviations); mean over seeds.
 
-    Columns: those of `heads.PermutationTest`, encoder, `panel`, and `colour`, by which lines are told apart.
+    A colour a network; columns: those of `heads.PermutationTest`, network, encoder and `panels`. networks: as of
+    `side_by_side`. each_its_scale: panels whose values differ much have a y axis each.
     """
     if table.empty:
         return nothing()
     rows = table.assign(low=table["null_mean"] - 2 * table["null_std"], high=table["null_mean"] + 2 * table["null_std"])
-    keys = [panel, colour, "encoder"]
+    keys = [panels, "network", "encoder"]
     rows = rows.groupby(keys, sort=False)[["observed", "null_mean", "low", "high", "z", "p"]].mean().reset_index()
     base = alt.Chart(width=WIDTH, height=230).encode(
-        x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)), color=_by(rows, colour)
+        x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)), color=_by(rows, "network", networks)
     )
     numbers = [alt.Tooltip(f"{c}:Q", format=".3f") for c in ("observed", "null_mean", "p")]
     numbers.append(alt.Tooltip("z:Q", format=".1f"))
@@ -58,18 +71,22 @@ def beside_chance(table: pd.DataFrame, panel: str, colour: str, title: str) -> a
         base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", title=title), y2="high:Q"),
         base.mark_line(strokeDash=[4, 4], strokeWidth=1).encode(y="null_mean:Q"),
         base.mark_line(point=alt.OverlayMarkDef(size=50)).encode(
-            y="observed:Q", tooltip=[f"{panel}:N", f"{colour}:N", "encoder:O", *numbers]
+            y="observed:Q", tooltip=["network:N", f"{panels}:N", "encoder:O", *numbers]
         ),
         data=rows,
     )
-    chart = chart.facet(alt.Column(f"{panel}:N", title=None, sort=_order(rows, panel)))
-    return described(chart, f"{title} along the encoders, a panel a {panel}; dashed, with a band: by chance")
+    header = alt.Header(labelExpr="split(datum.label, ', ')")  # a title of two parts takes two lines
+    chart = chart.facet(alt.Column(f"{panels}:N", title=None, sort=_order(rows, panels), header=header))
+    if each_its_scale:
+        chart = chart.resolve_scale(y="independent")
+    return described(chart, f"{title} along the encoders, a line a network; dashed, with a band: by chance")
 
 
-def polarisation(table: pd.DataFrame) -> alt.Chart:
+def polarisation(table: pd.DataFrame, networks: Sequence[str] = ()) -> alt.Chart:
     """Polarisation beyond random heads along the encoders, a panel a control; `table`: `language.polarisation`.
 
     Bars: two standard deviations of random heads; several seeds are points of their own on the line of their mean.
+    networks: as of `side_by_side`.
     """
     if table.empty:
         return nothing()
@@ -77,7 +94,7 @@ def polarisation(table: pd.DataFrame) -> alt.Chart:
     rows = table.assign(what=table["what"].map(names))
     rows = rows.assign(low=rows["beyond"] - rows["error"], high=rows["beyond"] + rows["error"])
     base = alt.Chart(width=WIDTH, height=230).encode(
-        x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)), color=_by(rows, "network")
+        x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)), color=_by(rows, "network", networks)
     )
     tooltip = ["network:N", "what:N", "seed:O", "encoder:O", alt.Tooltip("z:Q", format=".1f")]
     tooltip += [alt.Tooltip(f"{c}:Q", format=".3f") for c in ("beyond", "polarisation", "chance")]
@@ -102,7 +119,7 @@ def removal(table: pd.DataFrame) -> alt.Chart:
     base = alt.Chart(width=WIDTH, height=200).encode(x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)))
     numbers = [alt.Tooltip(f"{c}:Q", format=".3f") for c in ("rho", "low", "high", "p")]
     chart = alt.layer(
-        base.mark_rule(color=TEXT).encode(y=alt.datum(0)),
+        alt.Chart().mark_rule(color=TEXT).encode(y=alt.datum(0)),  # over the whole width, hence without an x
         base.mark_rule(strokeWidth=3, color=SIGNAL, opacity=0.5).encode(
             y=alt.Y("low:Q", title="rank correlation"), y2="high:Q"
         ),
@@ -166,9 +183,10 @@ def _order(table: pd.DataFrame, column: str) -> list[str]:
     return list(dict.fromkeys(table[column]))
 
 
-def _by(table: pd.DataFrame, column: str) -> alt.Color:
+def _by(table: pd.DataFrame, column: str, among: Sequence[str] = ()) -> alt.Color:
+    """The colours of a column's names, each that of its place in `among`, which holds them all."""
     names = _order(table, column)
-    colours = PLACES if set(names) <= set(PLACES) else dict(zip(names, COLOURS, strict=False))
+    colours = dict(zip(among or names, COLOURS, strict=False))
     scale = alt.Scale(domain=names, range=[colours[name] for name in names])
     return alt.Color(
         f"{column}:N", title=None, scale=scale, legend=alt.Legend(columns=3, labelLimit=260, symbolOpacity=1)

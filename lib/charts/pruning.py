@@ -52,7 +52,7 @@ def accuracy_by_kept(
     chosen = alt.selection_point(fields=["method"], bind="legend")
     dim = alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.12))
     points = alt.Chart(width=width, height=240).encode(
-        x=alt.X("kept:Q", title="share of weights kept", axis=alt.Axis(format=SHARE)),
+        x=alt.X("kept:Q", title="share of weights kept", axis=alt.Axis(format=SHARE, labelFlush=False)),
         color=_methods(table)["color"],
         opacity=dim,
         tooltip=[
@@ -67,7 +67,7 @@ def accuracy_by_kept(
     chart = alt.layer(whole, bars, lines, data=spread).add_params(chosen)
     if facet:
         order = [v for v in PANELS if v in set(table[facet])]
-        chart = chart.facet(alt.Facet(f"{facet}:N", title=None, sort=order), columns=2).resolve_axis(x="independent")
+        chart = chart.facet(alt.Facet(f"{facet}:N", title=None, sort=order), columns=3 if len(order) == 3 else 2).resolve_axis(x="independent")
     return described(
         chart, "Test accuracy against the share of weights kept, one line per method of pruning; dashed: nothing pruned"
     )

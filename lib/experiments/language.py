@@ -23,6 +23,8 @@ KINDS = {  # whether a network began with weights that others published, and whi
     (False, "readout"): "random weights",
 }
 AFTER = ("", "untrained_", "shuffled_")  # prefixes in the table "heads_encoders": the network, and its two controls
+BY_HEADS, BY_DOMAINS = "head with most nodes, beside random heads", "head with most nodes, beside shuffled domains"
+OF_EXPERTS = "expert, beside shuffled domains"
 
 Networks = Mapping[str, Sequence]
 
@@ -152,12 +154,29 @@ def clusters_in_domains(networks: Networks, permutations: int = 1000) -> pd.Data
     return pd.DataFrame(rows, columns=["network", "seed", "encoder", "place", *TEST])
 
 
+def against_random_weights(clusters: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Of `clusters_in_domains`, one network beside that at random weights; means over seeds, rows (place, encoder).
+
+    Columns: observed, null_mean, null_std; p, the largest; untrained, what was observed at random weights; sign, 1
+    where the share of pairs of one domain exceeds that at random weights by more than two standard deviations of what
+    chance gives in both, -1 where it falls short by as much, else 0. NaN where random weights were not measured.
+    """
+    keys, columns = ["place", "encoder"], ["observed", "null_mean", "null_std"]
+    groups = clusters[clusters["network"] == name].groupby(keys, sort=False)
+    found = groups[columns].mean().assign(p=groups["p"].max())
+    bare = clusters[clusters["network"] == "random weights"].groupby(keys, sort=False)[columns].mean()
+    bare = bare.reindex(found.index)
+    more = found["observed"] - bare["observed"]
+    sign = np.sign(more).where(more.abs() > 2 * np.hypot(found["null_std"], bare["null_std"]), 0.0)
+    return found.assign(untrained=bare["observed"], sign=sign.where(more.notna()))
+
+
 def heads_in_domains(networks: Networks, permutations: int = 1000) -> pd.DataFrame:
     """Do heads take whole domains? Adjusted Rand index of labels by head and by domain, one row a way to ask.
 
-    what: "most nodes, random heads" and "most nodes, domains shuffled" (a label is of the head with most nodes that
-    recognise it), "expert, domains shuffled" (of the head that tells it best alone, on training data); labels: how many
-    count. Against shuffled domains those that several heads own alike are left out.
+    what: `BY_HEADS` and `BY_DOMAINS` (a label is of the head with most nodes that recognise it), `OF_EXPERTS` (of the
+    head that tells it best alone, on training data); labels: how many count. Against shuffled domains those that
+    several heads own alike are left out.
     """
     rows = []
     for about, run in _each(networks, "heads"):
@@ -171,9 +190,9 @@ def heads_in_domains(networks: Networks, permutations: int = 1000) -> pd.DataFra
             most = heads.owners(heads.diagonal_counts(nodes, H))
             expert = heads.owners(heads_tables.by_head(table, "train_accuracy"))
             found = {
-                "most nodes, random heads": heads.heads_in_groups(nodes, H, groups, permutations=permutations),
-                "most nodes, domains shuffled": heads.partition_test(most, groups, permutations),
-                "expert, domains shuffled": heads.partition_test(expert, groups, permutations),
+                BY_HEADS: heads.heads_in_groups(nodes, H, groups, permutations=permutations),
+                BY_DOMAINS: heads.partition_test(most, groups, permutations),
+                OF_EXPERTS: heads.partition_test(expert, groups, permutations),
             }
             counted = (snp.recognised(nodes).any(0), most >= 0, expert >= 0)
             labels = {w: int(c.sum()) for w, c in zip(found, counted, strict=True)}

@@ -1,5 +1,7 @@
 """What the tables of `lib.experiments.language` say, in sentences for a page: every control beside its number."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -22,11 +24,9 @@ def in_short(networks: language.Networks, nodes: pd.DataFrame, clusters: pd.Data
     growing = language.sharper(networks, name)
     judged = "Whether it grows is not judged, since the network at random weights has not been measured."
     if growing is not None:
-        where = f"at {', '.join(f'`{p}`' for p in growing)} only" if growing else "at no place"
-        where = "at all three places" if len(growing) == len(language.PLACES) else where
         judged = (
-            f"Beyond shuffled labels and beyond random weights it grows {where}, with the read-out of the other nodes"
-            " silenced; the card below has their input silenced too."
+            f"Beyond shuffled labels and beyond random weights it grows {_at(growing)}, with the read-out of the other"
+            " nodes silenced; the card below has their input silenced too."
         )
     accuracy, snr = (_range(ends, column, form) for column, form in (("accuracy", ".0%"), ("snr", ".2f")))
     lines.append(
@@ -35,22 +35,17 @@ def in_short(networks: language.Networks, nodes: pd.DataFrame, clusters: pd.Data
     )
     rests = _range(ends, "rests_on", ".0f")
     lines.append(
-        f"**Many nodes**: the number of nodes that an answer rests on goes {rests}; with shuffled labels it is"
+        f"**Many nodes** ({name}): the number of nodes that an answer rests on goes {rests}; with shuffled labels it is"
         f" {ends['rests_on_control'].mean():.1f} on average."
     )
-    if len(part := clusters[clusters["network"] == name]):
-        control = clusters[clusters["network"] == "random weights"]
-        untrained = f"at random weights in {_shares(control)}" if len(control) else "random weights were not measured"
-        lines.append(
-            f"**Clusters and domains**: at the last encoder two intents in one cluster of a node are of one domain"
-            f" in {_shares(part)} of the cases; by chance in {part['null_mean'].mean():.0%}, {untrained}."
-        )
+    if len(clusters[clusters["network"] == name]):
+        lines.append(f"**Clusters and domains** ({name}): {_together(clusters, name)}.")
     if len(part := broken[broken["network"] == name]):
         last = part[part["encoder"] == part["encoder"].max()].groupby("what")
         beyond = last["beyond"].mean()
         lines.append(
-            f"**Heads**: polarisation at the last encoder is {beyond['network']:.0%} of the way from random heads to"
-            f" one head a label; untrained {_known(beyond, 'untrained')}, with a probe on shuffled labels"
+            f"**Heads** ({name}): polarisation at the last encoder is {beyond['network']:.0%} of the way from random"
+            f" heads to one head a label; untrained {_known(beyond, 'untrained')}, with a probe on shuffled labels"
             f" {_known(beyond, 'shuffled')}."
         )
     return "\n".join(f"- {line}" for line in lines)
@@ -70,14 +65,76 @@ def measured(networks: language.Networks, defined: language.Networks) -> str:
     return f"Made of these runs: {'; '.join(told)}."
 
 
-def _shares(clusters: pd.DataFrame) -> str:
-    """ "`mha` 14%, ..." at the last encoder, of the table `clusters_in_domains`."""
-    last = clusters[clusters["encoder"] == clusters["encoder"].max()].groupby("place", sort=False)
-    return ", ".join(f"`{place}` {share:.0%}" for place, share in last["observed"].mean().items())
+def keep_to_domains(clusters: pd.DataFrame) -> str:
+    """The answer to whether clusters keep to domains because of training, one paragraph a trained network."""
+    told = []
+    for name in clusters["network"].unique():
+        if name == "random weights":
+            continue
+        found = language.against_random_weights(clusters, name)
+        text = f"**{name.capitalize()}**: {_together(clusters, name)}."
+        if found["sign"].notna().any():
+            last = _last(found)
+            more = (last["sign"] > 0).sum()
+            reading = "Only where it is beyond both did training give clusters more than the words that intents share."
+            if more == len(last):
+                reading = "So training gave clusters a meaning beyond the words that intents share."
+            elif not more:
+                reading = "What is there beyond chance is there without training."
+            text += (
+                f" {reading} Over all encoders the share is larger than at random weights at"
+                f" {(found['sign'] > 0).sum()} of {len(found)} sites and smaller at {(found['sign'] < 0).sum()}."
+            )
+        told.append(text)
+    return "\n\n".join(told) or MISSING
+
+
+def _together(clusters: pd.DataFrame, name: str) -> str:
+    """The share of pairs of one domain at the last encoder of a network, beside chance and random weights."""
+    last = _last(language.against_random_weights(clusters, name))
+    text = (
+        "at the last encoder two intents in one cluster of a node are of one domain in"
+        f" {_shares(last['observed'])} of the cases, by chance in {last['null_mean'].mean():.0%}"
+    )
+    chance = f"beyond chance (p < 0.01) {_at(last.index[last['p'] < 0.01])}"
+    if last["sign"].isna().any():
+        return f"{text}, that is {chance}; random weights were not measured"
+    told = [chance, f"beyond random weights {_at(last.index[last['sign'] > 0])}"]
+    told += [f"below them {_at(less).removesuffix(' only')}"] if len(less := last.index[last["sign"] < 0]) else []
+    return f"{text}, at random weights in {_shares(last['untrained'])}: {', '.join(told)}"
+
+
+def _last(found: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the last encoder, by place."""
+    return found.xs(found.index.get_level_values("encoder").max(), level="encoder")
+
+
+def _shares(shares: pd.Series) -> str:
+    return ", ".join(f"`{place}` {share:.0%}" for place, share in shares.items())
+
+
+def _at(places: Sequence[str]) -> str:
+    """Some of the three places in words."""
+    if len(places) == len(language.PLACES):
+        return "at all three places"
+    named = " and ".join(f"`{place}`" for place in places)
+    return f"at {named}{' only' * (len(places) == 1)}" if named else "at no place"
+
+
+def _number(value: float, form: str) -> str:
+    """A number without the sign of zero."""
+    text = f"{value:{form}}"
+    return text if text.strip("+-0.%") else text.lstrip("-")
+
+
+def _span(values: pd.Series, form: str) -> str:
+    """ "0.01 to 0.03", or one number where both ends are the same."""
+    low, high = _number(values.min(), form), _number(values.max(), form)
+    return low if low == high else f"{low} to {high}"
 
 
 def _known(values: pd.Series, name: str) -> str:
-    return f"{round(values[name], 2) + 0.0:.0%}" if name in values else "without any label that a node recognises"
+    return _number(values[name], ".0%") if name in values else "without any label that a node recognises"
 
 
 def _ends(nodes: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -109,6 +166,14 @@ def one_node(run) -> str:
     return "\n".join([about, "", *(lines or ["- none"])])
 
 
+def sharpened(networks: language.Networks, nodes: pd.DataFrame) -> str:
+    """Where the SNR grows beyond its controls, in a sentence; then `growth`."""
+    found = {name: language.sharper(networks, name) for name in ("fine-tuned", "as published")}
+    told = [f"{_at(places)} ({name})" for name, places in found.items() if places is not None]
+    about = "Beyond shuffled labels and beyond random weights, nodes sharpen {}, with the read-out silenced.\n\n"
+    return about.format("; ".join(told)) * bool(told) + growth(nodes)
+
+
 def growth(nodes: pd.DataFrame) -> str:
     """One line a network: SNR at both ends, with shuffled labels, and in how many seeds its excess over them grows."""
     lines, table = [], sharpening.growth(nodes, ("network", "seed", "place"), control="control")
@@ -116,89 +181,102 @@ def growth(nodes: pd.DataFrame) -> str:
         told = []
         for place, part in of_network.groupby("place", sort=False):
             first, last, null_first, null_last = (part[c].mean() for c in ("first", "last", "null_first", "null_last"))
-            seeds = f"in {(part['change'] > 0).sum()} of {len(part)} seed{'s' * (len(part) > 1)}"
+            grows, seeds = (part["change"] > 0).sum(), len(part)
+            excess = f"grows in {grows} of {seeds} seeds" if seeds > 1 else "grows" if grows else "does not grow"
             told.append(
-                f"`{place}` {first:.2f} to {last:.2f} (shuffled labels: {null_first:.2f} to {null_last:.2f}), the"
-                f" excess growing {seeds}"
+                f"`{place}` {first:.2f} to {last:.2f} (shuffled labels: {null_first:.2f} to {null_last:.2f}; the"
+                f" excess {excess})"
             )
-        lines.append(f"- {name}: {'; '.join(told)}.")
+        lines.append(f"- {name}: {', '.join(told)}.")
     return "\n".join(lines) or MISSING
+
+
+def elsewhere(nodes: pd.DataFrame, run: str, networks: language.Networks) -> str:
+    """`growth` on other labels, or what `run` would show if it were made."""
+    if len(nodes):
+        return growth(nodes)
+    here = {name: language.sharper(networks, name) for name in ("fine-tuned", "as published")}
+    told = [f"{_at(places)} ({name})" for name, places in here.items() if places is not None]
+    return f"Run `{run}` has not been made yet. It would show whether nodes sharpen where they do here" + (
+        f": {'; '.join(told)}." if told else "."
+    )
 
 
 def domains(clusters: pd.DataFrame, owners: pd.DataFrame) -> str:
-    """Of `clusters_in_domains` and `heads_in_domains`: at how many sites each exceeds chance (p < 0.01), by what."""
-    lines = []
-    if len(clusters):
-        lines.append(
-            "- Pairs of intents in one cluster that are of one domain, by chance"
-            f" {clusters['null_mean'].mean():.0%}: {_each(clusters, '.0%')}."
-        )
-        lines += _beside_random_weights(clusters)
+    """Of `clusters_in_domains` and `heads_in_domains`: where each exceeds its controls, in sentences; then numbers."""
+    said, lines = [], []
+    trained = [name for name in clusters["network"].unique() if name != "random weights"]
+    lasts = {name: _last(language.against_random_weights(clusters, name)) for name in trained}
+    if judged := {name: last for name, last in lasts.items() if last["sign"].notna().all()}:
+        more = "; ".join(f"{_at(last.index[last['sign'] > 0])} ({name})" for name, last in judged.items())
+        said.append(f"At the last encoder, clusters keep to domains more than at random weights {more}.")
+    if len(owners):
+        said.append(heads_and_domains(owners))
     for what, part in owners.groupby("what", sort=False):
-        chance = round(part["null_mean"].mean(), 2) + 0.0  # no -0.00
-        labels = f"of the {part['labels'].min()} to {part['labels'].max()} labels that count, by encoder"
-        lines.append(f"- Heads and domains ({what}; {labels}), index, by chance {chance:.2f}: {_each(part, '.2f')}.")
-    return "\n".join(lines) or MISSING
+        labels = f"of the {_span(part['labels'], 'd')} labels that count"
+        chance = _number(part["null_mean"].mean(), ".2f")
+        lines.append(f"- Index of heads and domains ({what}; {labels}), by chance {chance}: {_each(part, '.2f')}.")
+    if len(clusters):
+        shares = f"by chance {clusters['null_mean'].mean():.0%}: {_each(clusters, '.0%')}"
+        lines.insert(0, f"- Share of pairs of intents in one cluster that are of one domain, {shares}.")
+    return "\n\n".join(filter(None, (" ".join(said), "\n".join(lines)))) or MISSING
 
 
-def _beside_random_weights(clusters: pd.DataFrame) -> list[str]:
-    """At how many sites the share of pairs of one domain exceeds that at random weights, means over seeds."""
-    share = clusters.groupby(["network", "place", "encoder"], sort=False)["observed"].mean().unstack("network")
-    if "random weights" not in share:
-        return []
-    random = share.pop("random weights")
-    if share.empty:
-        return []
-    told = (f"{name} at {(share[name] > random).sum()} of {share[name].notna().sum()} sites" for name in share)
-    return [f"- The share is larger than at random weights: {'; '.join(told)}."]
+def heads_and_domains(owners: pd.DataFrame) -> str:
+    """At how many encoders heads keep to domains more than as many nodes of any heads, of `heads_in_domains`."""
+    if owners.empty:
+        return MISSING
+    parts = owners[owners["what"] == language.BY_HEADS].groupby("network", sort=False)
+    counts = ", ".join(f"{_of(part['p'] < 0.01, part)} ({name})" for name, part in parts)
+    return f"Heads keep to domains more than as many nodes of any heads do (p < 0.01) at {counts} encoders."
 
 
 def _each(tested: pd.DataFrame, form: str) -> str:
     """Of each network the range of what was observed, and where it is beyond chance."""
     told = []
     for name, part in tested.groupby("network", sort=False):
-        low, high = part["observed"].min(), part["observed"].max()
-        told.append(f"{name} {low:{form}} to {high:{form}}, beyond it (p < 0.01) at {_of((part['p'] < 0.01), part)}")
+        told.append(f"{name} {_span(part['observed'], form)}, beyond it (p < 0.01) at {_of((part['p'] < 0.01), part)}")
     return "; ".join(told)
 
 
 def _of(found: pd.Series, part: pd.DataFrame) -> str:
-    """ "3 of 12 places in 2 seeds": rows of a table at which something was found."""
+    """ "3 of 12 in 2 seeds": rows of a table at which something was found."""
     seeds = part["seed"].nunique()
     return f"{found.sum()} of {len(part)}{f' in {seeds} seeds' * (seeds > 1)}"
 
 
 def heads(broken: pd.DataFrame, removed: pd.DataFrame) -> str:
-    """Of `polarisation` and `removal`: at how many encoders symmetry breaks, and removal harms what heads recognise."""
-    told, missed = [], []
+    """Of `polarisation` and `removal`: where symmetry breaks and removal harms, in sentences; then numbers."""
+    above, beyond, missed, rho = [], [], [], []
     for name, part in broken.groupby("network", sort=False):
         own = part[part["what"] == "network"].set_index(["seed", "encoder"])
         excess = part.pivot(index=["seed", "encoder"], columns="what", values="beyond")
         excess = excess.reindex(index=own.index, columns=["network", "untrained", "shuffled"])
         more = ~(excess["network"] <= excess["shuffled"]) & ~(excess["network"] <= excess["untrained"])
         more &= excess["network"].notna()
-        above = (own["p"] < 0.01) & more
-        beyond = f"{own['beyond'].min():.2f} to {own['beyond'].max():.2f} beyond random heads"
-        told.append(f"{name} at {_of(above, own.reset_index())} ({beyond})")
+        above.append(f"{_of((own['p'] < 0.01) & more, own.reset_index())} ({name})")
+        beyond.append(f"{name} {_span(own['beyond'], '.2f')}")
     for name, part in removed.groupby("network", sort=False):
-        rho = f"{part['rho'].min():.2f} to {part['rho'].max():.2f}"
-        missed.append(f"{name} at {_of(part['low'] > 0, part)} (rank correlation {rho})")
-    lines = []
-    if told:
-        lines.append(
-            "- Encoders at which polarisation exceeds that of random heads (p < 0.01), with a larger excess than with a"
-            f" probe on shuffled labels and than in the untrained network: {'; '.join(told)}."
+        missed.append(f"{_of(part['low'] > 0, part)} ({name})")
+        rho.append(f"{name} {_span(part['rho'], '.2f')}")
+    said, lines = [], []
+    if above:
+        said.append(
+            "Polarisation exceeds that of random heads (p < 0.01), with a larger excess than with a probe on shuffled"
+            f" labels and than in the untrained network, at {', '.join(above)} encoders."
         )
+        lines.append(f"- Polarisation beyond random heads, smallest and largest of the encoders: {'; '.join(beyond)}.")
     if missed:
-        lines.append(
-            "- Encoders at which a label suffers more from losing the head that has its nodes (95 % interval above"
-            f" zero): {'; '.join(missed)}."
+        said.append(
+            "A label suffers more from losing the head that has its nodes (95 % interval above zero) at"
+            f" {', '.join(missed)} encoders."
         )
-    return "\n".join(lines) or MISSING
+        lines.append(f"- Rank correlation of having the nodes and being missed: {'; '.join(rho)}.")
+    return "\n\n".join(filter(None, (" ".join(said), "\n".join(lines)))) or MISSING
 
 
 def pruning(pruned: pd.DataFrame) -> str:
-    """One line a network and threshold of `language.pruned`, retrained: ANDC beside the unpruned network and others."""
+    """Of `language.pruned`, retrained: what ANDC is better and worse than, in a sentence; then a line a threshold."""
     lines = []
     retrained = pruned[pruned["regime"] == "retrained"]
     for (name, _), part in retrained.groupby(["network", "threshold"], sort=False):
@@ -210,8 +288,18 @@ def pruning(pruned: pd.DataFrame) -> str:
         ]
         first = part.iloc[0]
         lines.append(f"- {name}, {first['kept']:.0%} kept: ANDC {first['andc']:.1%}; {'; '.join(others)}.")
+    if not lines:
+        return MISSING
+    names, said = pruning_verdict.NAMES | {"dense": "the unpruned network"}, []
+    signs = {names[other]: of for other, of in retrained.groupby("other", sort=False)["sign"]}
+    for word, sign in (("worse than", -1), ("better than", 1)):
+        counts = [f"{name} in {(of == sign).sum()} of {len(of)}" for name, of in signs.items() if (of == sign).any()]
+        said += [f"{word} {', '.join(counts)}"] * bool(counts)
+    if alike := [name for name, of in signs.items() if not of.any()]:
+        said.append(f"neither better nor worse than {', '.join(alike)} in any")
     about = (
-        "Share of the feed-forward weights kept, accuracy after the same retraining, and by how many points ANDC is"
-        " better (brackets: within the margin of error).\n\n"
+        f"After the same retraining, ANDC is by more than the margin of error {'; '.join(said)} of the cases below.\n\n"
+        "Share of the feed-forward weights kept, accuracy, and by how many points ANDC is better (brackets: within the"
+        " margin of error).\n\n"
     )
-    return about + "\n".join(lines) if lines else MISSING
+    return about + "\n".join(lines)

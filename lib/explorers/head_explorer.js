@@ -1,9 +1,11 @@
 // Heads by labels for every encoder of a run: who recognises which label, at a threshold of the reader's choice.
 function modusHeadExplorer(root, given) {
   "use strict";
-  const SIGNAL = [0, 114, 178], range = (n) => [...Array(n).keys()], percent = (v) => `${Math.round(100 * v)} %`;
+  const LIGHT = [0, 114, 178], DARK = [90, 185, 245], range = (n) => [...Array(n).keys()], percent = (v) => `${Math.round(100 * v)}\u00a0%`;
   const beside = given.published && modusPart.beside();
   const element = (tag, text, more = {}) => Object.assign(document.createElement(tag), { textContent: text }, more);
+  const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+  const onDark = () => getComputedStyle(root).color.match(/\d+/g).slice(0, 3).reduce((sum, v) => sum + Number(v), 0) > 384; // the text is light there
 
   root.innerHTML = `
     <div class="controls">
@@ -15,12 +17,13 @@ function modusHeadExplorer(root, given) {
       <label><span>threshold <span class="threshold"></span></span> <input name="threshold" type="range" min="0" max="0.95" step="0.05"></label>
     </div>
     <output name="note"></output>
-    <p>Rows are heads, columns labels; the stronger the colour, the larger the head's share of the nodes that recognise the label. Choose a cell to choose both.</p>
-    <div class="picture"><canvas name="map" role="img" style="cursor:pointer"></canvas><div class="at"></div></div>
+    <p>Rows are heads, columns labels; the stronger the colour, the larger the head's share of the nodes that recognise the label, up to the largest share here, <span name="largest"></span>. Choose a cell to choose both.</p>
+    <div style="display:flex;gap:0.4em"><div name="numbers" aria-hidden="true" style="display:flex;flex-direction:column;justify-content:space-around;text-align:right;line-height:1;font-size:0.8em"></div>
+    <div class="picture" style="flex:1;min-width:0"><canvas name="map" role="img" style="cursor:pointer"></canvas><div class="at"></div></div></div>
     <output name="pointer"></output>
-    <p><span class="title">Part of it, enlarged:</span> <span name="part"></span> Nodes of each head, one row a head.</p>
+    <p><span class="title">Part of it, enlarged:</span> <span name="part"></span> Numbers of nodes, one row a head.</p>
     <div class="cells rows" name="cells"></div>
-    <div class="panels"><div name="ofLabel"></div><div><p class="title" name="headTitle"></p><p name="headWords"></p><ol name="ofHead"></ol></div></div>`;
+    <div class="panels"><div name="ofLabel"></div><div><p class="title" name="headTitle"></p><p name="headWords"></p><ol name="ofHead" style="max-height:none"></ol></div></div>`;
   const $ = (name) => root.querySelector(`[name=${name}]`), controls = ["run", "encoder", "head", "label", "order", "threshold"];
   const state = { run: given.run, ...given.open, order: "expert", threshold: given.threshold };
   let data = null, K, H, E, S, nodes, drawn, turn = 0;
@@ -51,12 +54,15 @@ function modusHeadExplorer(root, given) {
       expert: (i) => [strongest(c, i), -share(c, strongest(c, i), i), i] }[state.order];
     return range(K).map((i) => [by(i), i]).sort(([a], [b]) => { const j = a.findIndex((v, k) => v !== b[k]); return j < 0 ? 0 : a[j] < b[j] ? -1 : 1; }).map((p) => p[1]);
   }
-  const told = (h, i) => `head ${h + 1}, ${data.labels[i]}: ${drawn.c[h][i]} of ${total(drawn.c, i)} nodes`;
+  const told = (h, i) => `head ${h + 1}, ${data.labels[i]}: ${drawn.c[h][i]} of ${counted(total(drawn.c, i), "node")}`;
 
   function draw() {
     const e = state.encoder, c = counts(e), order = columns(c), canvas = $("map"), mark = canvas.nextElementSibling;
-    drawn = { c, order };
-    modusView.paint(canvas, H, K, (h, x) => [...SIGNAL, share(c, h, order[x])]);
+    const largest = Math.max(0, ...range(H).flatMap((h) => range(K).map((i) => share(c, h, i)))), hue = onDark() ? DARK : LIGHT;
+    drawn = { c, order, colour: (h, i) => [...hue, largest && share(c, h, i) / largest] };
+    modusView.paint(canvas, H, K, (h, x) => drawn.colour(h, order[x]));
+    $("largest").textContent = percent(largest);
+    $("numbers").replaceChildren(...range(H).map((h) => element("span", h + 1)));
     canvas.style.height = `${Math.min(26, 320 / H) * H}px`;
     canvas.setAttribute("aria-label", `Share of each of ${H} heads in the nodes that recognise each of ${K} labels, encoder ${e + 1}: ${range(H).map((h) => `head ${h + 1} is strongest for ${range(K).filter((i) => total(c, i) && strongest(c, i) === h).length}`).join(", ")}`);
     Object.assign(mark.style, { left: `${(100 * order.indexOf(state.label)) / K}%`, top: `${(100 * state.head) / H}%`, width: `${100 / K}%`, height: `${100 / H}%` });
@@ -67,14 +73,14 @@ function modusHeadExplorer(root, given) {
     root.dataset.shown = `${state.run} ${e + 1} ${state.head + 1} ${state.threshold}`;
   }
   function enlarge() {
-    const { c, order } = drawn, shown = modusView.around(order.indexOf(state.label), K, $("cells").clientWidth || 330);
+    const { c, order } = drawn, shown = modusView.around(order.indexOf(state.label), K, ($("cells").clientWidth || 330) - 24);
     $("part").textContent = `${data.labels[order[shown[0]]]} to ${data.labels[order[shown.at(-1)]]}.`;
     modusView.fill($("cells"), range(H).map((h) => {
       const row = element("div", "", { className: "cells", role: "group" });
       row.setAttribute("aria-label", `head ${h + 1}`);
-      row.append(...shown.map((x) => {
+      row.append(element("span", h + 1, { ariaHidden: "true", style: "width:1.4em;text-align:right;align-self:center;font-size:0.8em;margin-right:0.2em" }), ...shown.map((x) => {
         const i = order[x], cell = modusView.button("", `${h} ${x}`, () => choose({ head: h, label: i })), colour = document.createElement("i");
-        colour.style.background = modusView.css([...SIGNAL, share(c, h, i)]);
+        colour.style.background = modusView.css(drawn.colour(h, i));
         cell.append(colour, `${c[h][i]}`);
         cell.title = data.labels[i];
         cell.setAttribute("aria-label", told(h, i));
@@ -96,16 +102,18 @@ function modusHeadExplorer(root, given) {
         bar.style.cssText = `width:${some.length > 32 ? 0.25 : 0.4}em;margin-right:1px;height:${(0.1 + 1.4 * v).toFixed(2)}em;background:${v > state.threshold ? data.colours[h] : "#9996"}`;
         line.append(bar);
       }
-      line.append(` ${c[h][i]} nodes, alone ${percent(of.accuracy[h][i] / 1000)}, removed ${(of.damage[h][i] / -10).toFixed(1)} points`);
+      line.append(` ${counted(c[h][i], "node")}, alone ${percent(of.accuracy[h][i] / 1000)}, removed ${(of.damage[h][i] / -10).toFixed(1)} points`);
       box.append(line);
     }
-    const table = document.createElement("table"), head = table.createTHead().insertRow(), body = table.createTBody();
+    const table = document.createElement("table"), head = table.createTHead().insertRow(), body = table.createTBody(), many = H > 8;
+    const narrow = many ? "padding:0.1em 0.35em" : ""; // so that all heads fit beside each other on a phone
+    if (many) table.style.fontSize = "0.8em";
     box.append(element("p", `Through the encoders: nodes of each head (1 to ${H}) that recognise it`));
-    for (const text of ["encoder", ...range(H).map((h) => h + 1)]) head.append(element("th", text, { scope: "col" }));
+    for (const text of ["encoder", ...range(H).map((h) => h + 1)]) head.append(element("th", text, { scope: "col", style: narrow }));
     for (const f of range(E)) {
       const k = f === e ? c : counts(f), row = body.insertRow();
       row.append(element("th", f + 1, { scope: "row" }));
-      for (const h of range(H)) row.append(element("td", k[h][i], { style: h === strongest(k, i) && total(k, i) ? "font-weight:bold" : "" }));
+      for (const h of range(H)) row.append(element("td", k[h][i], { style: `${narrow};${h === strongest(k, i) && total(k, i) ? "font-weight:bold" : ""}` }));
     }
     const scroll = element("div", "", { className: "scroll", tabIndex: 0, role: "region", style: "max-height:none" });
     scroll.setAttribute("aria-label", "Nodes of each head through the encoders");
@@ -115,13 +123,13 @@ function modusHeadExplorer(root, given) {
   }
   function ofHead(e, c) {
     const h = state.head, experts = range(K).filter((i) => data.encoders[e].expert[i] === h).length;
-    const best = range(K).filter((i) => c[h][i]).sort((a, b) => share(c, h, b) - share(c, h, a) || c[h][b] - c[h][a]).slice(0, 20);
+    const best = range(K).filter((i) => c[h][i]).sort((a, b) => share(c, h, b) - share(c, h, a) || c[h][b] - c[h][a]).slice(0, 12);
     $("headTitle").textContent = `Head ${h + 1} of encoder ${e + 1}`;
-    $("headWords").textContent = `Best single head, on training images, for ${experts} labels. Its largest shares${best.length ? "" : ": none at this threshold"}:`;
+    $("headWords").textContent = `Best single head, on training data, for ${counted(experts, "label")}. Its largest shares${best.length ? ":" : ": none at this threshold."}`;
     modusView.fill($("ofHead"), best.map((i) => {
       const item = document.createElement("li"), bar = element("span", "", { className: "bar" });
       bar.style.cssText = `width:${(5 * share(c, h, i)).toFixed(2)}em;background:${data.colours[h]}`;
-      item.append(bar, modusView.button(data.labels[i], i, () => choose({ label: i })), ` ${c[h][i]} of ${total(c, i)} nodes${data.superclasses ? `, ${data.superclasses[i]}` : ""}`);
+      item.append(bar, modusView.button(data.labels[i], i, () => choose({ label: i })), ` ${c[h][i]} of ${counted(total(c, i), "node")}${data.superclasses ? `, ${data.superclasses[i]}` : ""}`);
       return item;
     }));
   }
@@ -173,6 +181,7 @@ function modusHeadExplorer(root, given) {
     const i = drawn.order[x];
     if (pressed) choose({ head: h, label: i }); else $("pointer").textContent = told(h, i);
   });
+  modusView.onMode(() => drawn && draw());
   let room = 0;
   new ResizeObserver(() => { if (drawn && room !== root.clientWidth) { room = root.clientWidth; enlarge(); } }).observe(root);
   if (!beside) { remember = modusAddress(root, open); return; }

@@ -47,9 +47,10 @@ def chapters_of(run: str) -> list[Path]:
 def reproduce(
     run: str, parameters: dict | None = None, output: Path = runs.REPRODUCED, optional: bool = False
 ) -> list[str]:
-    """Compute `run`, then execute every chapter for such runs on it; returns what failed.
+    """Compute `run`, then execute `chapters_of` it; returns what failed.
 
-    optional: compute the optional stages as well. Where a stage fails no chapter is executed: each would try it again.
+    Computed are `runs.REQUIRED`, the stages that chapters rest on, and with `optional` all others as well. Where a
+    stage fails no chapter is executed: each would try it again.
     A `run.json` that is damaged is moved aside, and the run computed anew. ValueError for an unknown run or parameter.
     """
     check_run(run)
@@ -181,7 +182,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lib.runs.reproduce", description=__doc__.split("\n")[0])
     parser.add_argument("runs", nargs="+", metavar="RUN", help=f"one or several of: {', '.join(runs.known())}")
     parser.add_argument("--jobs", type=int, default=1, help="how many runs at a time (default: 1)")
-    parser.add_argument("--optional", action="store_true", help="also the stages that cost a training each")
+    parser.add_argument(
+        "--optional", action="store_true", help=f"also {', '.join(s for s in runs.STAGES if s not in runs.REQUIRED)}"
+    )
     options = parser.parse_args()
     typed = [name for argument in options.runs for name in argument.split()]  # `make` hands on all in one
     names = list(dict.fromkeys(typed))
