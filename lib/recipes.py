@@ -98,12 +98,12 @@ class TrainingRecipe:
 
     def described(self) -> str:
         """The recipe in one sentence."""
-        fall = {"cosine": "down a cosine", "linear": "linearly down", "stable": "linearly down at the end"}[self.schedule]
+        falls = {"cosine": "down a cosine", "linear": "linearly down", "stable": "linearly down at the end"}
         optimiser = {"adamw": "AdamW", "muon": "Muon for the encoders' matrices and AdamW for the rest"}[self.optimiser]
         said = [
             f"{_epochs(self.epochs)} in batches of {self.batch}",
-            f"{optimiser}, at a rate of {self.lr:g} after {_epochs(self.warmup_epochs)} of warm-up, then {fall} to"
-            f" {self.final_lr:g}",
+            f"{optimiser}, at a rate of {self.lr:g} after {_epochs(self.warmup_epochs)} of warm-up, then"
+            f" {falls[self.schedule]} to {self.final_lr:g}",
             f"weight decay {self.weight_decay:g}, label smoothing {self.label_smoothing:g}",
         ]
         if self.parts == "readout":

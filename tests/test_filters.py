@@ -38,6 +38,15 @@ def test_a_row_says_what_the_statistics_say(network):
     assert set(found[0]) >= {"accuracy", "control", "snr", "clusters_per_node"}
 
 
+def test_the_typical_filter_is_the_one_nearest_to_the_mean():
+    one, two, three = ([1.0] * n + [0.0] * (6 - n) for n in (1, 2, 3))  # a cluster of so many labels, as outer products
+    silent = [0.0] * 6
+    nodes = snp.Nodes(*(np.array([silent, one, three, two]).T,) * 2)
+    assert filters.typical(nodes) == 3
+    with pytest.raises(ValueError, match="no filter has clusters"):
+        filters.typical(nodes[[0]])
+
+
 def test_the_control_has_one_number_of_repeats():
     assert CNNRecipe().relabelled == snp.RELABELLINGS
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib import charts, heads
+from lib import charts, heads, snp
 from lib.experiments import heads_tables
 
 K, H = 12, 4
@@ -66,9 +66,8 @@ def test_one_row_a_run_with_every_control():
     alike = heads_tables.of_families({"alike": [Made(0), Made(1)]}).iloc[0]
     assert alike["seeds_agree"] == pytest.approx(1) and alike["seeds_p"] < 0.01
     drawn = charts.heads.over_runs(table.reset_index()).to_dict()
-    assert {v["name"] for v in next(iter(drawn["datasets"].values())) if "name" in v} <= {
-        "seeds, 2 nodes a head", "kin, 2 nodes a head",
-    }  # fmt: skip
+    shown = [row for part in drawn["datasets"].values() for row in part if "run" in row]
+    assert {(v["run"], v["nodes"]) for v in shown} == {("seeds", 2), ("kin", 2)}
 
 
 def test_labels_are_owned_by_name_and_superclass():
@@ -130,3 +129,13 @@ def test_excess_makes_heads_of_different_sizes_comparable():
         np.mean([heads.excess(f.observed, f.null_mean) for f in (found(n) for _ in range(5))]) for n in (96, 768)
     )
     assert abs(small - large) < 0.15 and small > 0.2
+
+
+def test_fields_of_heads_are_drawn_with_the_groups_of_their_labels():
+    means = np.zeros((6, 4))
+    means[[0, 1, 2, 3], [0, 1, 2, 3]] = 1  # a label each, two heads of two nodes; two labels that no node recognises
+    made = SimpleNamespace(nodes=lambda site: snp.Nodes(means, means))
+    drawn = charts.heads.fields(made, 1, 2).to_dict()
+    found = next(iter(drawn["datasets"].values()))
+    assert [(row["head"], row["labels"]) for row in found] == [("head 1", 2), ("head 2", 2)]
+    assert drawn["columns"] == 2 and all(row["url"].startswith("data:image/png") for row in found)

@@ -6,8 +6,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from lib import snp
 from lib.charts import matrices, nodes, pictures
+from lib.charts.base import rgba
 from lib.study import Measures
 
 
@@ -33,20 +33,11 @@ def test_the_median_node_is_drawn_as_it_is_and_with_its_clusters_first():
     found = [row for row in rows(matrices.median_nodes(Made(), "mha")) if row["encoder"] == "encoder 2"]
     assert [row["order"] for row in found] == ["labels in their order", "clusters first", "labels shuffled"]
     assert [found[0][name] for name in ("node", "clusters", "labels", "noise")] == [0, 2, 3, 2]  # the other is silent
-    signal, noise = (matrices._rgba(colour) for colour in (matrices.SIGNAL, matrices.NOISE))
+    signal, noise = (rgba(colour) for colour in (matrices.SIGNAL, matrices.NOISE))
     drawn = pixels(found[0])
     assert [tuple(cell) for cell in np.argwhere((drawn == signal).all(2))] == [(0, 0), (0, 1), (1, 0), (1, 1), (3, 3)]
     assert [tuple(cell) for cell in np.argwhere((drawn == noise).all(2))] == [(2, 0), (2, 1)]
     assert (drawn[..., 3] > 0).sum() == 7
-
-
-def test_the_fields_of_heads_add_up_to_the_probes():
-    found = rows(matrices.head_fields(Made(), 1, 2))
-    assert [row["labels"] for row in found] == [4, 0]  # the second head's node is silent
-    fields = Made().nodes("1.mha").fields()
-    order = np.argsort(-snp.recognised(fields)[0].astype(int), kind="stable")
-    signs = np.where((pixels(found[0])[..., :3] == matrices._rgba(matrices.FOR)[:3]).all(2), 1, -1)
-    np.testing.assert_array_equal(signs, np.sign(fields[0][np.ix_(order, order)]))
 
 
 def test_images_of_a_label_stay_together_and_labels_that_look_alike_are_named():

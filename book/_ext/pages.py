@@ -14,6 +14,7 @@ LIT = {  # at the head of a chapter, small: what of network and procedure it is 
     "05-pruning": ("encoders", "clusters"),
     "06-heads": ("encoders", "clusters"),
     "07-cnn": ("stem", "silence", "matrix", "clip", "clusters"),
+    "08-flowers": ("image", "encoders", "clusters"),
 }
 NUMBER = re.compile(r'<span class="section-number">.*?</span>')
 SWITCH = '<button type="button" class="code-switch">Hide code</button>'

@@ -1,13 +1,16 @@
 """What all charts share: a theme, lines, and text that is safe in a specification."""
 
+import base64
+import io
 import os
 import textwrap
 
 import altair as alt
 import numpy as np
 import pandas as pd
+from PIL import Image, ImageColor
 
-from lib.charts.palette import NEUTRAL, SIGNAL, TEXT
+from lib.charts.palette import SIGNAL, TEXT
 
 PANEL = 180  # pixels of a panel beside others; the page makes it wider or puts it below them
 SHARE = ".1~%"  # format of shares: 30.4%, 30%
@@ -79,24 +82,6 @@ def told_apart(column: str, colours: dict[str, str], title: str | None = None, *
     }
 
 
-def measured_and_control(
-    table: pd.DataFrame,
-    value: str,
-    title: str,
-    along: str,
-    panel: str,
-    along_title: str = "",
-    number: str = ".3~f",
-    percent: bool = False,
-) -> alt.Chart:
-    """Two lines along a column of layers, the quantity and its control, to be divided into panels."""
-    long = table.rename(columns={value: "measured"}).melt(
-        [c for c in table.columns if c in (along, panel)], ["measured", "control"], "what", "value"
-    )
-    number, colours = ".1%" if percent else number, {"measured": SIGNAL, "control": NEUTRAL}
-    return lines(long, colours, title, along, panel, along_title or along, number, percent)
-
-
 def named(labels) -> list[str]:
     """Names of labels as a chart takes them: text, whatever they were."""
     return [str(name) for name in labels]
@@ -125,3 +110,15 @@ def pixels(image: np.ndarray, title: str, size: int = 200) -> alt.Chart:
     rows = [{"x": x, "y": y, "c": "#{:02x}{:02x}{:02x}".format(*image[y, x])} for y, x in np.ndindex(image.shape[:2])]
     chart = alt.Chart(alt.InlineData(rows), width=size, height=size, title=title).mark_rect(aria=False)
     return chart.encode(x=alt.X("x:O", axis=None), y=alt.Y("y:O", axis=None), color=alt.Color("c:N", scale=None))
+
+
+def rgba(colour: str) -> np.ndarray:
+    """The four channels of a colour, 0 to 255."""
+    return np.array(ImageColor.getcolor(colour, "RGBA"))
+
+
+def png(pixels: np.ndarray) -> str:
+    """A data address of an image (H, W, 4)."""
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8), "RGBA").save(file, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

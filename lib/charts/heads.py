@@ -4,15 +4,18 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.charts.base import PANEL, SHARE, described, named, on_canvas, pixels
+from lib.charts.base import PANEL, SHARE, described, named, on_canvas, pixels, png, rgba
+from lib.charts.nodes import AGAINST, FOR
 from lib.charts.palette import NEGATIVE, NEUTRAL, NOISE, SIGNAL, TEXT, colours, faded
-from lib.heads import shares
+from lib.heads import by_head, diagonal_counts, shares
+from lib.study import Measures
 
 CONTROLS = {  # column prefix in the table "heads_encoders" -> what it is
     "": "trained",
     "untrained_": "untrained network",
     "shuffled_": "probe on shuffled labels",
 }
+PIXELS = 400  # of a head's field, about: some for each label, so that lines between labels can be seen
 
 
 def head_map(counts: np.ndarray, names: list[str], title: str) -> alt.Chart:
@@ -29,13 +32,13 @@ def head_map(counts: np.ndarray, names: list[str], title: str) -> alt.Chart:
         for h in range(len(counts))
         for i in known
     ]
-    chosen = alt.selection_point(fields=["name"])
+    chosen, few = alt.selection_point(fields=["name"]), len(order) <= 30  # labels that an axis has room for
     scale = alt.Scale(domain=[0, 1], range=[faded(SIGNAL, 0), SIGNAL], interpolate="rgb")
     chart = (
         alt.Chart(alt.InlineData(rows), width=550, height=26 * len(counts), title=title)
         .mark_rect(stroke=TEXT, strokeOpacity=0.2, strokeWidth=0.3, aria=False)
         .encode(
-            x=alt.X("name:N", title="label", sort=order, axis=alt.Axis(labels=False, ticks=False)),
+            x=alt.X("name:N", title="label", sort=order, axis=alt.Axis(labels=few, ticks=few)),
             y=alt.Y("head:O", title="head"),
             color=alt.Color("share:Q", title="share of nodes", scale=scale, legend=alt.Legend(format=".0%")),
             opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.25)),
@@ -44,6 +47,54 @@ def head_map(counts: np.ndarray, names: list[str], title: str) -> alt.Chart:
         .add_params(chosen)
     )
     return described(chart, f"{title}: share of each head in the nodes that recognise each label")
+
+
+def fields(measures: Measures, encoder: int, H: int) -> alt.Chart:
+    """The field of each head, the sum of its nodes', in one order of the labels, two heads in a row.
+
+    Labels are grouped by the head that has most of the nodes that recognise them, those that no node recognises last.
+    Lines stand between the groups; a head's own group is outlined. The largest hundredth of the values is drawn alike.
+    """
+    nodes = measures.nodes(f"{encoder}.mha")
+    counts = diagonal_counts(nodes, H)
+    owner = np.where(counts.any(0), counts.argmax(0), H)
+    order, ends = np.lexsort((-counts.max(0), owner)), np.cumsum(np.bincount(owner, minlength=H + 1))
+    found = [
+        (nodes.class_means[:, own] @ nodes.weight[:, own].T)[np.ix_(order, order)]
+        for own in by_head(np.arange(len(nodes)), H)
+    ]
+    largest = np.quantile(np.abs(found), 0.99) or 1.0
+    rows = [
+        {"head": f"head {h + 1}", "labels": int((owner == h).sum()), "url": _field(field / largest, ends, h)}
+        for h, field in enumerate(found)
+    ]
+    frame = alt.ViewBackground(stroke=TEXT, strokeOpacity=0.4)
+    size = 240
+    chart = (
+        alt.Chart(pd.DataFrame(rows), width=size, height=size, view=frame)
+        .mark_image(width=size, height=size, aspect=False)
+        .encode(url="url:N", x=alt.value(size / 2), y=alt.value(size / 2), tooltip=["head:N", "labels:Q"])
+        .facet(alt.Facet("head:N", title=None, sort=[row["head"] for row in rows]), columns=2, spacing=10)
+    )
+    return described(
+        chart,
+        f"The field of each head of encoder {encoder}, one hue for, another against an output; labels grouped by the"
+        " head that has most of their nodes, its own group outlined",
+    )
+
+
+def _field(values: np.ndarray, ends: np.ndarray, own: int) -> str:
+    """A data address of a field's picture, values of 1 and more full, with lines where groups of labels end."""
+    several = max(4, round(PIXELS / len(values)))
+    shades = np.where((values > 0)[..., None], rgba(FOR), rgba(AGAINST)).astype(float)
+    shades[..., 3] *= np.sqrt(np.minimum(abs(values), 1))
+    pixels = shades.repeat(several, 0).repeat(several, 1)
+    for end in ends[:-1] * several:
+        pixels[end : end + 1] = pixels[:, end : end + 1] = rgba(NEUTRAL)
+    low, high = (several * (ends[own - 1] if own else 0), several * ends[own])
+    for k in (low, max(low, high - 3)):
+        pixels[k : k + 3, low:high] = pixels[low:high, k : k + 3] = rgba(SIGNAL)
+    return png(pixels)
 
 
 def against_chance(table: pd.DataFrame) -> alt.Chart:
@@ -73,7 +124,7 @@ def against_chance(table: pd.DataFrame) -> alt.Chart:
 def rotations(table: pd.DataFrame) -> alt.Chart:
     """Polarisation beyond random heads of the nodes as they are (line), and after rotations inside the heads (band).
 
-    table: one row an encoder, with the fields of `heads.rotation_test`; the band is two standard deviations.
+    table: one row per encoder, with the fields of `heads.rotation_test`; the band is two standard deviations.
     """
     table = table.assign(
         low=table["null_mean"] - 2 * table["null_std"], high=table["null_mean"] + 2 * table["null_std"]
@@ -103,17 +154,22 @@ def over_runs(table: pd.DataFrame) -> alt.Chart:
         "untrained": "untrained network",
         "shuffled": "probe on shuffled labels",
     }
-    runs = table.assign(name=table["run"] + ", " + table["nodes"].astype(str) + " nodes a head")
-    long = runs.melt(["name", "seeds", "excess_std"], list(names), "kind", "value").dropna(subset="value")
+    long = table.melt(["run", "nodes", "seeds", "excess_std"], list(names), "kind", "value").dropna(subset="value")
     long["kind"] = long["kind"].map(names)
     colours = alt.Scale(domain=list(names.values()), range=[SIGNAL, NOISE, NEUTRAL, NEGATIVE])
     base = alt.Chart(long, width=360, height={"step": 34}).encode(
-        y=alt.Y("name:N", title=None, sort=list(runs["name"]), axis=alt.Axis(labelLimit=150))
+        y=alt.Y("run:N", title=None, sort=list(table["run"]), axis=alt.Axis(labelLimit=0))
     )
     points = base.mark_circle(size=90, opacity=1).encode(
         x=alt.X("value:Q", title="polarisation beyond random heads"),
         color=alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(columns=2)),
-        tooltip=["name:N", "kind:N", alt.Tooltip("value:Q", format=".3f"), "seeds:Q"],
+        tooltip=[
+            "run:N",
+            "kind:N",
+            alt.Tooltip("value:Q", format=".3f"),
+            alt.Tooltip("nodes:Q", title="nodes per head"),
+            "seeds:Q",
+        ],
     )
     own = base.transform_filter(alt.datum.kind == names["excess"]).transform_filter("isValid(datum.excess_std)")
     bars = own.transform_calculate(
@@ -186,7 +242,7 @@ def removal(table: pd.DataFrame) -> alt.Chart:
 
 
 def partition(experts: dict[str, np.ndarray], names: list[str]) -> alt.Chart:
-    """The expert head of each label in several runs, one row a run; experts: run -> (K,), from 0, -1 for none."""
+    """The expert head of each label in several runs, one row per run; experts: run -> (K,), from 0, -1 for none."""
     first, names = next(iter(experts.values())), named(names)
     order = [names[i] for i in np.argsort(first, kind="stable")]
     rows = [
@@ -202,7 +258,7 @@ def partition(experts: dict[str, np.ndarray], names: list[str]) -> alt.Chart:
         color=_by_head(max((row["head"] for row in rows), default=1), "expert"),
         tooltip=["run:N", "name:N", "head:N"],
     )  # fmt: skip
-    return described(chart, "The head that tells each label best alone, one row a run")
+    return described(chart, "The head that tells each label best alone, one row per run")
 
 
 def _by_head(heads: int, title: str = "head") -> alt.Color:

@@ -1,15 +1,24 @@
 """Charts along an axis: the epochs of a training, the encoders of a network, the layers of several, thresholds."""
 
+from collections.abc import Sequence
+
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.charts.base import PANEL, SHARE, described, lines, measured_and_control, told_apart
-from lib.charts.palette import COLOURS, NEUTRAL, NOISE, PLACES, SIGNAL, ordered
+from lib import snp
+from lib.charts.base import PANEL, SHARE, described, lines, told_apart
+from lib.charts.palette import COLOURS, NEUTRAL, NOISE, PLACES, SIGNAL, TEXT, ordered
+
+SHUFFLED, UNTRAINED = "labels shuffled", "untrained"  # controls, by their names in legends
+TICKS = (0.5, 1, 2, 5, 10, 20, 50, 100)  # of a logarithmic axis
 
 
-def training(curve: pd.DataFrame) -> alt.Chart:
-    """Loss and training accuracy by epoch; `curve` is a run's table "training"."""
+def training(curve: pd.DataFrame, changes: Sequence[float] = ()) -> alt.Chart:
+    """Loss and training accuracy by epoch; `curve` is a run's table "training".
+
+    changes: epochs after which something else begins, such as another grid of tokens; a dashed rule each.
+    """
     base = alt.Chart(curve, width=220, height=200).encode(x=alt.X("epoch:Q", title="epoch"))
     tooltip = [
         alt.Tooltip("epoch:Q"),
@@ -22,11 +31,13 @@ def training(curve: pd.DataFrame) -> alt.Chart:
     accuracy = base.mark_line(color=SIGNAL, point=alt.OverlayMarkDef(color=SIGNAL)).encode(
         y=alt.Y("train_accuracy:Q", title="training accuracy", axis=alt.Axis(format=SHARE)), tooltip=tooltip
     )
-    return described(loss | accuracy, "Training loss and accuracy of the network by epoch")
+    where = alt.Chart(pd.DataFrame({"epoch": [e + 0.5 for e in changes]}))
+    rules = where.mark_rule(strokeDash=[4, 3], color=TEXT, opacity=0.6).encode(x="epoch:Q")
+    return described((loss + rules) | (accuracy + rules), "Training loss and accuracy of the network by epoch")
 
 
 def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = False, width: int = 360) -> alt.Chart:
-    """A quantity along the encoders, one line a place; `table` has the columns encoder, place and `value`.
+    """A quantity along the encoders, one line per place; `table` has the columns encoder, place and `value`.
 
     Click a place in the legend to bring it out.
     """
@@ -47,18 +58,79 @@ def along_encoders(table: pd.DataFrame, value: str, title: str, percent: bool = 
         )
         .add_params(chosen)
     )
-    return described(chart, f"{title} along the encoders, one line a place in the encoder")
+    return described(chart, f"{title} along the encoders, one line per place in the encoder")
 
 
-def with_control(table: pd.DataFrame, value: str, title: str, percent: bool = False) -> alt.Chart:
-    """A quantity along the encoders beside its control, one panel a place; columns encoder, place, `value`, control."""
-    chart = measured_and_control(table, value, title, "encoder", "place", percent=percent).properties(width=PANEL)
-    chart = chart.facet(alt.Column("place:N", title=None, sort=list(PLACES)))
-    return described(chart, f"{title} along the encoders, measured and under the control")
+def with_control(
+    table: pd.DataFrame,
+    value: str,
+    title: str,
+    percent: bool = False,
+    control: str = SHUFFLED,
+    columns: int | None = None,
+) -> alt.Chart:
+    """A quantity along the encoders beside its control, one panel per place; columns encoder, place, `value`, control.
+
+    A column `untrained`, where it has numbers, makes a third line (`beside_untrained` adds it). control: its name in
+    the legend; columns: panels in a row.
+    """
+    order = [*(p for p in PLACES if p in set(table["place"])), *(p for p in table["place"].unique() if p not in PLACES)]
+    chart = _beside(table, value, title, "encoder", "place", control=control, percent=percent)
+    facet = alt.Facet if columns else alt.Column
+    chart = chart.properties(width=PANEL).facet(
+        facet("place:N", title=None, sort=order), **({"columns": columns} if columns else {})
+    )
+    chart = chart.resolve_axis(x="independent") if columns else chart
+    return described(chart, f"{title} along the encoders, measured and {_listed(_controls(table, control))}")
+
+
+def beside_untrained(table: pd.DataFrame, run, value: str = "snr") -> pd.DataFrame:
+    """The table with the column untrained: `value` in the untrained network at the same encoder and place.
+
+    Also at the same silencing and threshold, where the table has such columns; else with the read-out silenced, at the
+    book's threshold. NaN where the run has not measured it.
+    """
+    if not run.has("untrained"):
+        return table.assign(untrained=np.nan)
+    bare, keys = run.table("untrained"), ["encoder", "place"]
+    for column, usual in (("silencing", "readout"), ("threshold", snp.THRESHOLD)):
+        if column in table:
+            keys.append(column)
+        else:
+            bare = bare[bare[column] == usual]
+    return table.merge(bare[[*keys, value]].rename(columns={value: UNTRAINED}), "left", keys)
+
+
+def _controls(table: pd.DataFrame, control: str) -> list[str]:
+    """Names of the controls of a table that a chart can show."""
+    return [control, *([UNTRAINED] if UNTRAINED in table and table[UNTRAINED].notna().any() else [])]
+
+
+def _beside(
+    table: pd.DataFrame,
+    value: str,
+    title: str,
+    along: str,
+    panel: str,
+    along_title: str = "",
+    control: str = SHUFFLED,
+    percent: bool = False,
+) -> alt.Chart:
+    """Lines along a column of layers, the quantity and its controls, to be divided into panels."""
+    named = table.rename(columns={value: "measured", "control": control})
+    long = named.melt([along, panel], ["measured", *_controls(table, control)], "what", "value").dropna(subset="value")
+    hues = {"measured": SIGNAL, control: NOISE if control == UNTRAINED else NEUTRAL, UNTRAINED: NOISE}
+    colours = {name: hues[name] for name in ("measured", *_controls(table, control))}
+    number = ".1%" if percent else ".3~f"
+    return lines(long, colours, title, along, panel, along_title or along, number, percent)
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(names)
 
 
 def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
-    """A quantity against the clipping threshold, one line an encoder; columns threshold, encoder and `value`."""
+    """A quantity against the clipping threshold, one line per encoder; columns threshold, encoder and `value`."""
     encoders = sorted(table["encoder"].unique())
     colours = alt.Scale(domain=encoders, range=ordered(len(encoders)))
     chart = (
@@ -71,33 +143,44 @@ def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
             tooltip=["threshold:Q", "encoder:O", alt.Tooltip(f"{value}:Q", format=".3~f")],
         )
     )
-    return described(chart, f"{title} against the clipping threshold, one line an encoder")
+    return described(chart, f"{title} against the clipping threshold, one line per encoder")
 
 
 def sharpening(table: pd.DataFrame) -> alt.Chart:
-    """SNR along the encoders at several thresholds, by both conventions of silencing; dashed: labels shuffled.
+    """SNR along the encoders at several thresholds, by both conventions of silencing, beside shuffled labels.
 
-    table: as of `lib.experiments.sharpening.table`. One row of panels a convention, one column a place.
+    table: as of `lib.experiments.sharpening.table`; with the column that `beside_untrained` adds, also beside the
+    untrained network. One row of panels per convention, one column per place, all on one logarithmic scale.
     """
-    long = table.melt(["encoder", "place", "silencing", "threshold"], ["snr", "shuffled_snr"], "what", "value").replace(
-        {"what": {"snr": "measured", "shuffled_snr": "labels shuffled"}}
+    names = {"snr": "measured", "shuffled_snr": SHUFFLED, UNTRAINED: UNTRAINED}
+    names = {column: name for column, name in names.items() if column in table and table[column].notna().any()}
+    long = table.melt(["encoder", "place", "silencing", "threshold"], list(names), "what", "value")
+    long = long[np.isfinite(long["value"]) & (long["value"] > 0)].assign(
+        what=long["what"].map(names),
+        silencing=long["silencing"].map({"readout": "read-out silenced", "input": "input silenced"}),
     )
-    long = long[np.isfinite(long["value"]) & (long["value"] > 0)]
-    kinds, thresholds = ["measured", "labels shuffled"], sorted(long["threshold"].unique())
-    colours = alt.Scale(domain=thresholds, range=ordered(len(thresholds)))
+    kinds, thresholds = list(names.values()), sorted(long["threshold"].unique())
+    low, high = (long["value"].min(), long["value"].max()) if len(long) else (1, 10)
+    axis = alt.Axis(values=[t for t in TICKS if low / 1.1 <= t <= high * 1.1], labelExpr="format(datum.value, '~g')")
+    scale = alt.Scale(type="log", domain=[low / 1.1, high * 1.1], nice=False)
+    dashes = alt.Scale(domain=kinds, range=[[1, 0], [4, 3], [1, 3]][: len(kinds)])
+    strokes = alt.Legend(
+        orient="top", columns=1, symbolType="stroke", symbolSize=400, symbolFillColor="transparent", symbolOpacity=1
+    )
     chart = (
         alt.Chart(long, width=150, height=190)
         .mark_line(point=alt.OverlayMarkDef(size=25))
         .encode(
             x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)),
-            y=alt.Y("value:Q", title="signal-to-noise ratio", scale=alt.Scale(type="log", nice=False)),
-            color=alt.Color("threshold:O", title="threshold", scale=colours),
-            strokeDash=alt.StrokeDash(
-                "what:N",
-                title=None,
-                scale=alt.Scale(domain=kinds, range=[[1, 0], [4, 3]]),
-                legend=alt.Legend(symbolType="stroke", symbolSize=400, symbolFillColor="transparent"),
+            y=alt.Y("value:Q", title="signal-to-noise ratio (log)", axis=axis, scale=scale),
+            color=alt.Color(
+                "threshold:O",
+                title="threshold",
+                scale=alt.Scale(domain=thresholds, range=ordered(len(thresholds))),
+                legend=alt.Legend(orient="top", columns=3),
             ),
+            strokeDash=alt.StrokeDash("what:N", title=None, scale=dashes, legend=strokes),
+            opacity=alt.when(alt.datum.what == kinds[0]).then(alt.value(1)).otherwise(alt.value(0.6)),
             tooltip=[
                 "place:N",
                 "silencing:N",
@@ -109,32 +192,31 @@ def sharpening(table: pd.DataFrame) -> alt.Chart:
         )
         .facet(
             column=alt.Column("place:N", title=None, sort=list(PLACES)),
-            row=alt.Row("silencing:N", title="what is silenced of the other nodes", sort=["readout", "input"]),
+            row=alt.Row("silencing:N", title=None, sort=["read-out silenced", "input silenced"]),
         )
     )
     return described(
         chart,
-        "Signal-to-noise ratio along the encoders at several thresholds, read-out or input silenced; dashed: labels"
-        " shuffled",
+        "Signal-to-noise ratio along the encoders at several thresholds, read-out or input silenced: " + _listed(kinds),
     )
 
 
 def beside_control(table: pd.DataFrame) -> alt.Chart:
-    """SNR along the layers beside its control, one panel a network; columns network, layer, snr, control."""
-    curves = measured_and_control(
-        table, "snr", "signal-to-noise ratio", "layer", "network", "block or encoder", number=".2f"
-    )
+    """SNR along the layers beside its control, one panel per network; columns network, layer, snr, control."""
+    curves = _beside(table, "snr", "signal-to-noise ratio", "layer", "network", "block or encoder")
     chart = (
         curves.properties(width=PANEL, height=170)
         .facet(alt.Facet("network:N", title=None, sort=_order(table)), columns=3)
         .resolve_axis(x="independent")
         .resolve_scale(x="independent")
     )
-    return described(chart, "Signal-to-noise ratio along the layers of several networks, measured and with the control")
+    return described(
+        chart, "Signal-to-noise ratio along the layers of several networks, measured and with labels shuffled"
+    )
 
 
 def along_layers(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
-    """A quantity along the layers, one line a network; columns network, layer and `value`."""
+    """A quantity along the layers, one line per network; columns network, layer and `value`."""
     chart = (
         alt.Chart(table[["network", "layer", value]], width=PANEL, height=200)
         .mark_line(point=alt.OverlayMarkDef(size=60))
@@ -145,11 +227,11 @@ def along_layers(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
             tooltip=["network:N", "layer:O", alt.Tooltip(f"{value}:Q", format=".3~f", title=title)],
         )
     )
-    return described(chart, f"{title} along the layers, one line a network")
+    return described(chart, f"{title} along the layers, one line per network")
 
 
 def snr_by_accuracy(table: pd.DataFrame) -> alt.Chart:
-    """SNR against the accuracy of the probe, one point a layer; columns network, layer, accuracy, snr.
+    """SNR against the accuracy of the probe, one point per layer; columns network, layer, accuracy, snr.
 
     Points of one network are joined in the order of its layers. Click a network in the legend to bring it out.
     """
@@ -163,20 +245,20 @@ def snr_by_accuracy(table: pd.DataFrame) -> alt.Chart:
         tooltip=["network:N", "layer:O", alt.Tooltip("accuracy:Q", format=".1%"), alt.Tooltip("snr:Q", format=".2f")],
     )
     chart = base.mark_line(strokeWidth=1) + base.mark_point(filled=True, size=70, opacity=1).add_params(chosen)
-    return described(chart, "Signal-to-noise ratio against the accuracy of the probe, one point a layer")
+    return described(chart, "Signal-to-noise ratio against the accuracy of the probe, one point per layer")
 
 
 def trained_and_untrained(table: pd.DataFrame) -> alt.Chart:
-    """SNR along the blocks of CNNs, one panel a run and read-out, mean over seeds; `table` as `filters.of_runs` gives.
+    """SNR along the blocks of CNNs, one panel per run and read-out, mean over seeds.
 
-    Lines: trained, untrained, and trained with shuffled output labels.
+    table: as `lib.experiments.filters.of_runs` gives. Lines: trained, untrained, trained with shuffled output labels.
     """
     kind, readout = (table["network"].str.split(", ").str[i] for i in (0, 1))
     measured = table.assign(what=kind.replace("CNN", "trained"), value=table["snr"])
-    control = table[kind == "CNN"].assign(what="labels shuffled", value=table["control"])
+    control = table[kind == "CNN"].assign(what=SHUFFLED, value=table["control"])
     long = pd.concat([measured, control]).assign(panel=table["run"] + ", " + readout)
     long = long.groupby(["panel", "what", "layer"], sort=False, as_index=False)["value"].mean()
-    colours = {"trained": SIGNAL, "untrained": NOISE, "labels shuffled": NEUTRAL}
+    colours = {"trained": SIGNAL, UNTRAINED: NOISE, SHUFFLED: NEUTRAL}
     chart = lines(long, colours, "signal-to-noise ratio", "layer", "panel", "block", ".2f")
     panels = list(dict.fromkeys(long["panel"]))
     chart = chart.properties(width=PANEL, height=150)
@@ -192,29 +274,35 @@ def _networks(table: pd.DataFrame, columns: int = 1) -> dict:
     return told_apart("network", dict(zip(_order(table), COLOURS, strict=False)), columns=columns, labelLimit=220)
 
 
-def by_size(table: pd.DataFrame) -> alt.Chart:
-    """Quantities of claims in networks of several sizes, one panel a quantity, one point a seed; a tick is their mean.
+def by_size(table: pd.DataFrame, marked: int) -> alt.Chart:
+    """Quantities of claims in networks of several sizes, one panel per quantity: points are seeds, ticks their means.
 
-    table: as `lib.experiments.sizes.side_by_side` gives.
+    table: as `lib.experiments.sizes.side_by_side` gives; marked: the width whose runs are printed in bold.
     """
-    table = table.assign(panel=table["quantity"] + "; control: " + table["against"])
-    long = table.melt(["run", "parameters", "seed", "panel"], ["value", "control"], "what", "y").dropna(subset="y")
-    long["what"] = long["what"].replace({"value": "measured"})
-    runs = list(table.sort_values("parameters")["run"].unique())
-    scale = alt.Scale(domain=["measured", "control"], range=[SIGNAL, NEUTRAL])
-    base = alt.Chart(width=PANEL, height=130).encode(
-        x=alt.X("run:N", title=None, sort=runs, axis=alt.Axis(labelAngle=-20, labelOverlap=False)),
-        y=alt.Y("y:Q", title=None),
-        color=alt.Color("what:N", title=None, scale=scale),
+    table = table.assign(
+        panel=table["quantity"] + "; control: " + table["against"],
+        name=table["run"] + ", " + table["width"].astype(str),
+    ).sort_values(["width", "parameters"], kind="stable")
+    names, panels = (list(dict.fromkeys(part)) for part in (table["name"], table.sort_index()["panel"]))
+    bold = table["name"][table["width"] == marked].unique().tolist()
+    about = ["name", "run", "width", "parameters", "seed", "panel"]
+    long = table.rename(columns={"value": "measured"}).melt(about, ["measured", "control"], "what", "value")
+    weight = {"condition": {"test": f"indexof({bold}, datum.value) >= 0", "value": "bold"}, "value": "normal"}
+    kinds = told_apart("what", {"measured": SIGNAL, "control": NEUTRAL})
+    base = alt.Chart(width=PANEL, height={"step": 19}).encode(
+        y=alt.Y("name:N", title=None, sort=names, axis=alt.Axis(labelFontWeight=weight, labelLimit=0, grid=True)),
+        color=kinds["color"],
     )
-    points = base.mark_point(filled=True, size=55, opacity=0.85).encode(
-        tooltip=["run:N", "parameters:Q", "seed:O", "what:N", alt.Tooltip("y:Q", format=".3~f")]
+    points = base.mark_point(filled=True, size=45, opacity=0.85).encode(
+        x=alt.X("value:Q", title=None),
+        shape=kinds["shape"],
+        tooltip=["run:N", "width:Q", "parameters:Q", "seed:O", "what:N", alt.Tooltip("value:Q", format=".3~f")],
     )
-    means = base.mark_tick(thickness=2, width=22).encode(y=alt.Y("mean(y):Q", title=None))
-    panels = list(dict.fromkeys(table["panel"]))
-    header = alt.Header(labelLimit=240, labelExpr="split(datum.label, '; ')")
-    chart = alt.layer(points, means, data=long).facet(
-        alt.Facet("panel:N", title=None, sort=panels, header=header), columns=3
+    means = base.mark_tick(thickness=2, size=13).encode(x=alt.X("mean(value):Q", title=None))
+    zero = alt.Chart().transform_aggregate(n="count()").mark_rule(color=TEXT).encode(x=alt.datum(0))  # one per panel
+    header = alt.Header(labelLimit=300, labelExpr="split(datum.label, '; ')")
+    chart = alt.layer(zero, points, means, data=long.dropna(subset="value")).facet(
+        alt.Facet("panel:N", title=None, sort=panels, header=header), columns=2
     )
-    chart = chart.resolve_scale(y="independent", x="independent").resolve_axis(x="independent")
+    chart = chart.resolve_scale(x="independent").resolve_axis(x="independent")
     return described(chart, "Main numbers of the claims beside their controls, in networks of several sizes, by seed")

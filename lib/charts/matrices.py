@@ -1,17 +1,13 @@
 """Many K x K matrices side by side, each as a small picture: a node of each of some layers, the field of each head."""
 
-import base64
-import io
 from collections.abc import Iterable
 
 import altair as alt
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageColor
 
-from lib import heads, snp
-from lib.charts.base import described
-from lib.charts.nodes import AGAINST, FOR
+from lib import snp
+from lib.charts.base import described, png, rgba
 from lib.charts.palette import NOISE, SIGNAL, TEXT
 from lib.sites import at, parse
 from lib.study import Measures
@@ -57,25 +53,6 @@ def _counts(clipped: np.ndarray, index: np.ndarray) -> dict[str, int]:
     }
 
 
-def head_fields(measures: Measures, encoder: int, H: int) -> alt.Chart:
-    """The field of each head, the sum of its nodes', with labels grouped by the head that has most of their nodes."""
-    nodes = measures.nodes(f"{encoder}.mha")
-    counts = heads.diagonal_counts(nodes, H)
-    owner = counts.argmax(0)
-    order = np.lexsort((-counts.max(0), owner))
-    fields = [
-        (nodes.class_means[:, own] @ nodes.weight[:, own].T)[np.ix_(order, order)]
-        for own in heads.by_head(np.arange(len(nodes)), H)
-    ]
-    largest = max(abs(field).max() for field in fields) or 1.0
-    rows = [
-        {"head": h, "row": "", "labels": int((owner == h - 1).sum()), "url": _signed(field / largest)}
-        for h, field in enumerate(fields, 1)
-    ]
-    text = f"The field of each head of encoder {encoder}: one hue for, another against an output"
-    return _grid(rows, "head", "row", ["head", "labels"], text, size=170, title="head")
-
-
 def _grid(
     rows: list[dict],
     across: str,
@@ -108,22 +85,4 @@ def _grid(
 def _clusters(clipped: np.ndarray, index: np.ndarray) -> str:
     """Ones in clusters in the signal's colour, other ones in the noise's."""
     inside = clipped & (index[:, None] == index) & (index >= 0)
-    return _png(np.where(inside[..., None], _rgba(SIGNAL), np.where(clipped[..., None], _rgba(NOISE), 0)))
-
-
-def _signed(values: np.ndarray) -> str:
-    """Values from -1 to 1 in two hues, the stronger the larger."""
-    shades = np.where((values > 0)[..., None], _rgba(FOR), _rgba(AGAINST)).astype(float)
-    shades[..., 3] *= np.sqrt(abs(values))
-    return _png(shades)
-
-
-def _rgba(colour: str) -> np.ndarray:
-    return np.array(ImageColor.getcolor(colour, "RGBA"))
-
-
-def _png(pixels: np.ndarray) -> str:
-    """A data address of an image (H, W, 4)."""
-    file = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8), "RGBA").save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return png(np.where(inside[..., None], rgba(SIGNAL), np.where(clipped[..., None], rgba(NOISE), 0)))

@@ -67,7 +67,9 @@ def accuracy_by_kept(
     chart = alt.layer(whole, bars, lines, data=spread).add_params(chosen)
     if facet:
         order = [v for v in PANELS if v in set(table[facet])]
-        chart = chart.facet(alt.Facet(f"{facet}:N", title=None, sort=order), columns=3 if len(order) == 3 else 2).resolve_axis(x="independent")
+        columns = 3 if len(order) == 3 else 2
+        chart = chart.facet(alt.Facet(f"{facet}:N", title=None, sort=order), columns=columns)
+        chart = chart.resolve_axis(x="independent")
     return described(
         chart, "Test accuracy against the share of weights kept, one line per method of pruning; dashed: nothing pruned"
     )

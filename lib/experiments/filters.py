@@ -32,6 +32,20 @@ def nodes(study: Study, site: str, filters: int) -> snp.Nodes:
     return snp.Nodes(*(v.reshape(len(v), filters, -1) for v in (study.class_means(site), study.weight(site))))
 
 
+def typical(nodes: snp.Nodes, threshold: float = snp.THRESHOLD) -> int:
+    """Of the filters that have clusters, the one whose sizes of clusters, the largest first, are nearest to their mean.
+
+    A cluster that is missing has no labels. ValueError if none has clusters.
+    """
+    index = np.concatenate([part for _, part in snp.clusters(nodes, threshold)])
+    some = np.flatnonzero((index >= 0).any(1))
+    if not len(some):
+        raise ValueError(f"no filter has clusters at threshold {threshold:g}")
+    sizes = np.stack([(index[some] == cluster).sum(1) for cluster in range(index.max() + 1)], axis=1)
+    sizes = -np.sort(-sizes, axis=1)
+    return int(some[np.argmin(((sizes - sizes.mean(0)) ** 2).sum(1))])
+
+
 def row(network: str, site: str, nodes: snp.Nodes, accuracy: float, relabelled: int = snp.RELABELLINGS) -> dict:
     """One layer of a network: probe accuracy, SNR under shuffled labels ("control"), and `snp.site_statistics`."""
     control = snp.relabelled_snr(nodes, repeats=relabelled)
@@ -78,7 +92,7 @@ def of_transformer(run, places: tuple[str, ...] = ("mha", "ff_hidden", "ff")) ->
 
 
 def growth(table: pd.DataFrame) -> pd.DataFrame:
-    """What becomes of the SNR from the first layer to the last, one row a network: `sharpening.growth`, and more of it.
+    """What becomes of the SNR from first layer to last, one row per network: `sharpening.growth`, and more of it.
 
     rising, of steps: from layer to layer; best: the layer of the largest excess over shuffled labels, of those that
     have one; rho: rank correlation of SNR and probe accuracy.

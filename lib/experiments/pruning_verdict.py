@@ -104,12 +104,14 @@ def sentences(found: Judgement) -> list[str]:
     """What a judgement says, threshold by threshold: the loss against the unpruned network, and every control."""
     said = []
     for dense in found.against("dense"):
-        change = f"{'loses' if dense.mean < 0 else 'gains'} {abs(100 * dense.mean):.1f} points"
+        alike = f"{100 * abs(dense.mean):.1f}" == f"{100 * dense.margin:.1f}"
+        digits = 2 if alike else 1  # as many as tell the two apart
+        change = f"{'loses' if dense.mean < 0 else 'gains'} {100 * abs(dense.mean):.{digits}f} points"
         beyond = "more than" if dense.sign or dense.lost else "no more than"
-        margin = f"the margin of error ({100 * dense.margin:.1f})"
+        margin = f"the margin of error ({100 * dense.margin:.{digits}f})"
         if dense.lost and not dense.sign:
             images = f"two standard errors over test images ({100 * dense.over_images:.1f})"
-            margin = f"{images}, though within the margin of error over so few seeds ({100 * dense.margin:.1f})"
+            margin = f"{images}, though within the margin of error over so few seeds ({100 * dense.margin:.{digits}f})"
         others = {d.other: d for d in found.differences if d.threshold == dense.threshold}
         each = ", ".join(f"{NAMES[name]} {others[name]}" for name in found.controls if name in others)
         said.append(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+import numpy as np
 import pandas as pd
 
 from lib import snp
@@ -11,23 +12,37 @@ PLACES = ("mha", "ff")
 
 
 def side_by_side(runs: Iterable) -> pd.DataFrame:
-    """One row a run, seed and quantity: run (named as its first seed), parameters, seed, quantity, value, and of
-    its control the name (against) and the value (control).
+    """One row per run, seed and quantity: run (named as its first seed), width, parameters, seed, quantity, value, and
+    of its control the name (against) and the value (control).
 
     runs: of which those with other seeds are found. What a run has not measured is left out. Quantities, with controls:
     the rise of the probes' accuracy from first to last encoder (untrained network); labels in a node's clusters and the
     SNR at the last encoder (shuffled output labels or the untrained network, whichever has more); the growth of the
     SNR's excess over shuffled labels (untrained network); what ANDC costs against the unpruned network, both retrained
     (permuted masks); polarisation at the last encoder (random heads); rank correlation of what a head recognises with
-    what its removal costs (0); growth of the excess for the filters of a CNN (untrained CNN).
+    what its removal costs (zero, without a value); growth of the excess for the filters of a CNN (untrained CNN).
     """
     rows = []
     for run in runs:
         for each in run.seeds("fields"):
-            about = {"run": run.name, "parameters": each.results["parameters"], "seed": each.definition.seed}
+            network = {"width": each.definition.network.width, "parameters": each.results["parameters"]}
+            about = {"run": run.name, **network, "seed": each.definition.seed}
             found = [q for part in (_encoders, _heads, _pruning, _filters) for q in part(each)]
             rows += [about | dict(zip(("quantity", "value", "against", "control"), q, strict=True)) for q in found]
     return pd.DataFrame(rows)
+
+
+def above_control(table: pd.DataFrame, width: int) -> pd.DataFrame:
+    """In how many networks a quantity lies above its control, one row per quantity; `table` as `side_by_side` gives.
+
+    above, of: those of a width; above_others, of_others: all others. Means over seeds; zero where the control is that.
+    A network without the control does not count.
+    """
+    known = table[table["control"].notna() | (table["against"] == "zero")]
+    means = known.groupby(["quantity", "run", "width"], sort=False)[["value", "control"]].mean().reset_index()
+    above, own = means["value"] > means["control"].fillna(0.0), means["width"] == width
+    counted = means.assign(above=above & own, of=own, above_others=above & ~own, of_others=~own)
+    return counted.groupby("quantity", sort=False)[["above", "of", "above_others", "of_others"]].sum()
 
 
 Quantities = Iterator[tuple[str, float, str, float]]  # name, value, name of the control, its value
@@ -42,7 +57,7 @@ def _encoders(run) -> Quantities:
         yield f"accuracy, rise at {place} (points)", 100 * (row["last"] - row["first"]), "untrained", 100 * untrained
     for name, title in (("recognised", "labels in a node's clusters, last mha"), ("snr", "SNR, last mha")):
         controls = clusters[name].drop("trained")
-        yield title, clusters.loc["trained", name], "the stronger measured", controls.max()
+        yield title, clusters.loc["trained", name], "labels shuffled or untrained", controls.max()
     for place, row in growth.iterrows():
         yield f"SNR, growth of its excess at {place}", row["change"], "untrained", row["untrained"]
 
@@ -51,7 +66,7 @@ def _heads(run) -> Quantities:
     if run.has("heads"):
         last = run.table("heads_encoders").iloc[-1]
         yield "polarisation of heads, last encoder", last["observed"], "random heads", last["null_mean"]
-        yield "removal of heads, rank correlation", last["damage_rho"], "none, 0", 0.0
+        yield "removal of heads, rank correlation", last["damage_rho"], "zero", np.nan
 
 
 def _pruning(run) -> Quantities:

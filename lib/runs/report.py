@@ -21,9 +21,10 @@ def report(run: runs.Run, chapters: list[dict], failure: str = "") -> str:
     for result in ("stopped", "not executed"):
         if these := [c["chapter"] for c in chapters if c["result"] == result]:
             said.append(f"**{result.capitalize()}: {', '.join(these)}.**")
+    executed = " ".join(said) or "All chapters about such runs were executed."
     parts = [
         f"# Run {run.name}",
-        f"{run.definition.data}, seed {run.definition.seed}. {' '.join(said) or 'All chapters about such runs were executed.'}",
+        f"{run.definition.data}, seed {run.definition.seed}. {executed}",
         *([f"## What failed\n\n```\n{failure.strip()}\n```"] if failure else []),
         f"Results and executed chapters are in `{run.folder}`. To load them, set the variable `MODUS_RUNS`:\n\n"
         f"```\nMODUS_RUNS={shlex.quote(str(run.folder.parent))} .venv/bin/python -c"
