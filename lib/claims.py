@@ -399,6 +399,8 @@ def language(networks: Mapping[str, Sequence]) -> Finding:
         parts["heads", ""] = _of_controls(found)
         rows += [(f"heads, {c.name}", c.found, "", c.speaks) for c in found]
     verdicts = {verdict for verdict, _ in parts.values()} - {UNMEASURED}
+    first = next((runs for name in ("fine-tuned", "as published") if (runs := networks.get(name))), ())
+    seeds = tuple(run.results["test_accuracy"] for run in first)
     return Finding(
         "the same mechanism in a language model",
         "09-language",
@@ -406,6 +408,7 @@ def language(networks: Mapping[str, Sequence]) -> Finding:
         _of_language(parts) if rows else "",
         f"In a sentence encoder, {told[0]}." if told else "No run on sentences has a result.",
         pd.DataFrame(rows, columns=["measured", "found", "its controls", "speaks for the claim"]),
+        networks=Networks(first[0].name, seeds) if rows else None,
     )
 
 

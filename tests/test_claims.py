@@ -45,6 +45,7 @@ class Made(Measures):
         andc=PruningRecipe(retraining_images=4000),
     )
     label_names = tuple(map(str, range(K)))
+    name, results = "made", {"test_accuracy": 0.5}
 
     def __init__(self, pairs=None, **tables):
         self.pairs, self.tables = pairs or {}, {name: pd.DataFrame(rows) for name, rows in tables.items()}
@@ -579,6 +580,7 @@ def test_of_language_the_heads_are_judged_as_everywhere(changed, expected):
 def test_of_language_what_lacks_its_networks_is_not_measured():
     sharp = sites(NOISY, SHARP)
     assert claims.language({}).verdict == UNMEASURED
+    assert claims.language(networks_of_language([sharp, sharp])).networks == claims.Networks("made", (0.5, 0.5))
     found = of_language([], published=sharp)
     assert found[READOUT] == found[INPUT] == found["heads", ""] == UNMEASURED
     assert found[PUBLISHED_READOUT] == EVERYWHERE

@@ -44,7 +44,7 @@ def table(
     """
     names = frame.columns if frame.columns.nlevels > 1 else map(str, frame.columns)
     shown = [_column(frame.iloc[:, i], digits, name in percent) for i, name in enumerate(names)]
-    words = [not frame.iloc[:, i].map(_is_number).any() for i in range(len(shown))]
+    words = [not all(map(_is_number, frame.iloc[:, i].dropna())) for i in range(len(shown))]
     texts = pd.DataFrame(dict(enumerate(shown)), index=frame.index, dtype=object)
     texts.columns = _words(frame.columns)
     texts.index = _texts(frame.index)
@@ -52,7 +52,10 @@ def table(
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
+    """Also of texts, such as "+1.2 ± 0.3"."""
+    if isinstance(value, bool | np.bool_):
+        return False
+    return isinstance(value, Real) or (isinstance(value, str) and not any(map(str.isalpha, value)))
 
 
 def _words(columns: pd.Index) -> pd.Index:
@@ -71,7 +74,10 @@ def _head(frame: pd.DataFrame, width: int, words: Sequence[bool]) -> str:
     columns, depth, rows = _tuples(frame.columns), frame.columns.nlevels, []
     for level in range(depth):
         names = frame.index.names if level == depth - 1 else [None] * (width - 1) + [frame.columns.names[level]]
-        cells = [f'<th scope="col">{escape(str(name))}</th>' if name else "<td></td>" for name in list(names)[:width]]
+        cells = [
+            f'<th scope="col" class="words">{escape(str(name))}</th>' if name else "<td></td>"
+            for name in list(names)[:width]
+        ]
         parts, column = [key if level == depth - 1 else key[: level + 1] for key in columns], 0
         for part, group in groupby(parts):
             span = len(list(group))

@@ -93,7 +93,7 @@ function modusHeadExplorer(root, given) {
   function ofLabel(e, c) {
     const i = state.label, box = document.createElement("div");
     box.append(element("p", data.labels[i] + (data.superclasses ? ` (${data.superclasses[i]})` : ""), { className: "title" }));
-    box.append(element("p", `In encoder ${e + 1}, by head: nodes that recognise it (one bar a node, its value on the diagonal; grey: below the threshold), test accuracy with the head alone, change of the network's accuracy without the head`));
+    box.append(element("p", `In encoder ${e + 1}, by head: nodes that recognise it (one bar per node, its value on the diagonal; grey: below the threshold); share of its test images that are named right with the head alone; how that of the whole network changes without the head`));
     for (const h of range(H)) {
       const line = element("div", `${h + 1}: `), of = data.encoders[e];
       const mine = range(nodes[e]).filter((n) => owner(e, n) === h).map((n) => S[e][n * K + i] / 200).sort((a, b) => b - a), some = mine.slice(0, 64);
@@ -102,7 +102,8 @@ function modusHeadExplorer(root, given) {
         bar.style.cssText = `width:${some.length > 32 ? 0.25 : 0.4}em;margin-right:1px;height:${(0.1 + 1.4 * v).toFixed(2)}em;background:${v > state.threshold ? data.colours[h] : "#9996"}`;
         line.append(bar);
       }
-      line.append(` ${counted(c[h][i], "node")}, alone ${percent(of.accuracy[h][i] / 1000)}, removed ${(of.damage[h][i] / -10).toFixed(1)} points`);
+      const change = Math.round(-of.damage[h][i]) / 10, sign = change > 0 ? "+" : "";
+      line.append(element("span", `${counted(c[h][i], "node")}; alone ${percent(of.accuracy[h][i] / 1000)}; without it ${sign}${(change || 0).toFixed(1)} points`, { style: "display:block" }));
       box.append(line);
     }
     const table = document.createElement("table"), head = table.createTHead().insertRow(), body = table.createTBody(), many = H > 8;
