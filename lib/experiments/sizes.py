@@ -51,13 +51,14 @@ Quantities = Iterator[tuple[str, float, str, float]]  # name, value, name of the
 def _encoders(run) -> Quantities:
     accuracy = sharpening.accuracy_of_seeds([run], PLACES).set_index("place")
     growth = sharpening.growth_of_seeds([run], PLACES).xs(("readout", snp.THRESHOLD), level=("silencing", "threshold"))
-    clusters = sharpening.clusters_of_seeds([run], "mha").set_index("network")
     for place, row in accuracy.iterrows():
         untrained = row["untrained_last"] - row["untrained_first"]
         yield f"accuracy, rise at {place} (points)", 100 * (row["last"] - row["first"]), "untrained", 100 * untrained
-    for name, title in (("recognised", "labels in a node's clusters, last mha"), ("snr", "SNR, last mha")):
-        controls = clusters[name].drop("trained")
-        yield title, clusters.loc["trained", name], "labels shuffled or untrained", controls.max()
+    for place in PLACES:
+        clusters = sharpening.clusters_of_seeds([run], place).set_index("network")
+        for name, title in (("recognised", "labels in a node's clusters"), ("snr", "SNR")):
+            controls = clusters[name].drop("trained")
+            yield f"{title}, last {place}", clusters.loc["trained", name], "labels shuffled or untrained", controls.max()
     for place, row in growth.iterrows():
         yield f"SNR, growth of its excess at {place}", row["change"], "untrained", row["untrained"]
 
