@@ -106,7 +106,7 @@ def in_short(findings: Iterable[Finding]) -> str:
     lines = []
     for run, found in of_runs.items():
         verdicts = _of_paper(found)
-        told = [f"{len(verdicts)} measured, {_tally(verdicts)}"] * bool(verdicts) + _ours(found)
+        told = ([f"{len(verdicts)} measured, {_tally(verdicts)}"] if verdicts else []) + _ours(found)
         lines.append(f"- on `{run}`: {'; '.join(told)}")
     parts = ["Of the claims of the paper's abstract:", "\n".join(lines), _sentences(unnamed)]
     return "\n\n".join(part for part in parts if part)

@@ -467,6 +467,8 @@ def test_verdicts_of_several_runs_are_counted_run_by_run():
     beside = claims.in_short([premise, *found, language])
     assert "- on `wide`: 1 measured, 1 holds; the premise of this book holds\n" in beside
     assert beside.endswith("here\n\nThe extension to language holds in part.")
+    named = dataclasses.replace(language, networks=claims.Networks("sentences", (0.9,)))
+    assert claims.in_short([*found, named]).endswith("\n- on `sentences`: the extension to language holds in part")
 
 
 def test_a_card_sets_other_networks_beside_the_first():

@@ -58,7 +58,8 @@ def _encoders(run) -> Quantities:
         clusters = sharpening.clusters_of_seeds([run], place).set_index("network")
         for name, title in (("recognised", "labels in a node's clusters"), ("snr", "SNR")):
             controls = clusters[name].drop("trained")
-            yield f"{title}, last {place}", clusters.loc["trained", name], "labels shuffled or untrained", controls.max()
+            trained = clusters.loc["trained", name]
+            yield f"{title}, last {place}", trained, "labels shuffled or untrained", controls.max()
     for place, row in growth.iterrows():
         yield f"SNR, growth of its excess at {place}", row["change"], "untrained", row["untrained"]
 
