@@ -203,7 +203,7 @@ def test_the_node_explorer_finds_nodes_by_label_and_by_the_map(visit):
 def test_the_head_explorer_counts_what_the_library_counts(visit):
     page = visit("book/06-heads")
     root = page.locator(".head-explorer")
-    run = runs.load(root.get_attribute("id").removeprefix("head-explorer-"))
+    run = runs.load(root.get_attribute("id").removeprefix("head-explorer-"), ["fields", "heads"])
     for encoder, threshold in ((1, 0.3), (2, 0.55)):
         root.locator("[name=encoder]").select_option(index=encoder - 1)
         root.locator("[name=threshold]").fill(str(threshold))

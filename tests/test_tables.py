@@ -59,6 +59,16 @@ def test_a_table_has_a_name_and_scrolls_by_keys_and_text_is_only_text():
     assert "<script>" not in html and "&lt;b&gt;" in html
 
 
-@pytest.mark.parametrize("frame", [pd.DataFrame({"a": []}), pd.DataFrame(index=["x"], columns=["y"], dtype=float)])
+NOTHING = pd.DataFrame({"a": [], "b": [], "c": [], "d": []})
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"a": []}),
+        pd.DataFrame(index=["x"], columns=["y"], dtype=float),
+        NOTHING.pivot_table(index="a", columns=["b", "c"], values="d"),
+    ],
+)
 def test_an_empty_table_is_one(frame):
     assert "<table>" in table(frame, "empty")._repr_html_()

@@ -71,14 +71,16 @@ def _picture(image: np.ndarray, text: str) -> str:
     file = io.BytesIO()
     Image.fromarray(image).save(file, "PNG", optimize=True)
     address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-    style = "display: inline-block; width: 64px; height: 64px; max-width: none; margin: 0 4px; padding: 0"
+    style = (
+        "display: inline-block; width: min(64px, 100% - 8px); height: auto; aspect-ratio: 1; margin: 0 4px; padding: 0"
+    )
     style += "; background: none; border-radius: 0; image-rendering: pixelated"  # a theme's slab, frame and corners
     return f'<img src="{address}" alt="{html.escape(text)}" width="64" height="64" style="{style}">'
 
 
 def _pictures(found: Iterable[str], columns: int | None = None, size: int = 1) -> HTML:
     """Figures of so many pictures in rows of so many figures (default: as many as the page has room for)."""
-    track = "auto-fill" if columns is None else str(columns)
-    style = f"display: grid; grid-template-columns: repeat({track}, {72 * size}px); gap: 0.4rem; overflow-x: auto"
+    track, width = ("auto-fill", f"{72 * size}px") if columns is None else (str(columns), f"minmax(0, {72 * size}px)")
+    style = f"display: grid; grid-template-columns: repeat({track}, {width}); gap: 0.4rem; overflow-x: auto"
     reached = 'tabindex="0" role="group" aria-label="pictures"'  # to scroll them by keyboard
     return HTML(f'<div class="pictures" {reached} style="{style}">{"".join(found)}</div>')

@@ -63,6 +63,8 @@ def _words(columns: pd.Index) -> pd.Index:
         text = str(name)
         return name if text in PLACES or not text.isidentifier() else WORDS.get(text, text.replace("_", " "))
 
+    if not len(columns):
+        return columns
     if columns.nlevels > 1:
         found = pd.MultiIndex.from_tuples([tuple(map(word, key)) for key in columns])
         return found.set_names([name and word(name) for name in columns.names])

@@ -21,7 +21,7 @@ function modusHeadExplorer(root, given) {
     <div style="display:flex;gap:0.4em"><div name="numbers" aria-hidden="true" style="display:flex;flex-direction:column;justify-content:space-around;text-align:right;line-height:1;font-size:0.8em"></div>
     <div class="picture" style="flex:1;min-width:0"><canvas name="map" role="img" style="cursor:pointer"></canvas><div class="at"></div></div></div>
     <output name="pointer"></output>
-    <p><span class="title">Part of it, enlarged:</span> <span name="part"></span> Numbers of nodes, one row a head.</p>
+    <p><span class="title">Part of it, enlarged:</span> <span name="part"></span> Numbers of nodes, one row per head.</p>
     <div class="cells rows" name="cells"></div>
     <div class="panels"><div name="ofLabel"></div><div><p class="title" name="headTitle"></p><p name="headWords"></p><ol name="ofHead" style="max-height:none"></ol></div></div>`;
   const $ = (name) => root.querySelector(`[name=${name}]`), controls = ["run", "encoder", "head", "label", "order", "threshold"];
