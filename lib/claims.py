@@ -429,7 +429,7 @@ def _sharpened(growth: pd.DataFrame | None, silencing: str) -> tuple[str, str]:
     if growth is None or growth["untrained"].isna().any():
         return UNMEASURED, ""
     holds = growth.xs(silencing, level="silencing").groupby(level="place", sort=False)["sharpens"].all()
-    verdict = HOLDS if holds.all() else PART if holds.any() else NOT
+    verdict = _verdict(holds)
     return verdict, f"at {', '.join(f'`{place}`' for place in holds.index[holds])}" if verdict == PART else ""
 
 
@@ -457,9 +457,12 @@ def _unmeasured(claim: str, chapter: str, said: str) -> Finding:
 
 def _where(holds: pd.Series, name: str) -> tuple[str, str]:
     """The verdict over some places, and for which of them it holds, where it holds in part."""
-    if holds.all():
-        return HOLDS, ""
-    return (PART, f"holds {_at(holds, name)}") if holds.any() else (NOT, "")
+    verdict = _verdict(holds)
+    return verdict, f"holds {_at(holds, name)}" if verdict == PART else ""
+
+
+def _verdict(holds: pd.Series) -> str:
+    return HOLDS if holds.all() else PART if holds.any() else NOT
 
 
 def _at(holds: pd.Series, name: str = "`{}`") -> str:

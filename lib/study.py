@@ -7,7 +7,7 @@ import pandas as pd
 from torch import nn
 
 from lib import measure, snp
-from lib.data import ImageSet
+from lib.data import ImageSet, readable
 from lib.probes import Probe
 from lib.recipes import ProbeRecipe
 from lib.sites import parse
@@ -75,10 +75,10 @@ class Study(Measures):
 
     def __init__(self, network: nn.Module, train: ImageSet, test: ImageSet, recipe: ProbeRecipe, seed: int = 0):
         self.network, self.test, self.name = network, test, test.name
-        self.sites, self.label_names = list(network.sites), list(train.label_names)
+        self.sites, self.label_names = list(network.sites), readable(train.label_names)
         for site in self.sites:
             parse(site)
-        if self.label_names != list(test.label_names):
+        if list(train.label_names) != list(test.label_names):
             raise ValueError("the images for training and for measuring must have the same labels in the same order")
         self.probes, curve = train_probes(network, self.sites, train, recipe, seed)
         self.curve = pd.DataFrame(curve)  # one row an epoch and site

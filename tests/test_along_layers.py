@@ -60,7 +60,7 @@ def test_networks_of_a_width_are_counted_apart_from_the_others():
     )
     found = sizes.above_control(table, 256)
     assert found.loc["a"].tolist() == [1, 1, 1, 1] and found.loc["b"].tolist() == [0, 1, 1, 1]
-    drawn = charts.layers.by_size(table, 256).to_dict()
+    drawn = charts.comparison.by_size(table, 256).to_dict()
     assert "['wide, 256']" in drawn["spec"]["layer"][1]["encoding"]["y"]["axis"]["labelFontWeight"]["condition"]["test"]
-    points = [row for row in rows(charts.layers.by_size(table, 256)) if row["what"] == "control"]
+    points = [row for row in rows(charts.comparison.by_size(table, 256)) if row["what"] == "control"]
     assert len(points) == 3 and all("zero" not in row["panel"] for row in points)

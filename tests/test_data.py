@@ -296,3 +296,8 @@ def test_a_set_takes_whole_numbers_as_labels_and_any_names(labels):
         data.ImageSet("mine", "train", images, labels, ["a", "b"])
     names = data.ImageSet("mine", "train", images, np.array([0, 1]), np.array([3, 4])).label_names
     assert names == ["3", "4"]
+
+
+def test_names_are_readable_and_stay_apart():
+    names = ["pickup_truck", "apple", "_", " ", "a_", "__", 'say "no"', ""]
+    assert data.readable(names) == ["pickup truck", "apple", "_", " ", "a ", "__", 'say "no"', ""]

@@ -31,9 +31,9 @@ def test_every_chart_is_valid_and_says_what_it_shows():
         charts.layers.by_threshold(table.assign(threshold=0.3), "snr", "SNR"),
         charts.nodes.node_steps(field, list("abcdef")),
         charts.layers.training(curve, [1]),
-        charts.layers.beside_control(layers.assign(control=1.0)),
-        charts.layers.along_layers(layers, "snr", "SNR"),
-        charts.layers.snr_by_accuracy(layers.assign(accuracy=0.5)),
+        charts.comparison.beside_control(layers.assign(control=1.0)),
+        charts.comparison.along_layers(layers, "snr", "SNR"),
+        charts.comparison.snr_by_accuracy(layers.assign(accuracy=0.5)),
     ]
     for chart in made:
         content = chart.to_dict()

@@ -77,5 +77,5 @@ def test_the_published_cnn_reaches_what_is_recorded(monkeypatch):
     stored = filters.of_runs([run, None, runs.load("glyphs-s1", ["cnn"])])
     assert set(stored["run"]) == {"glyphs"} and set(stored["seed"]) == {0, 1, 2}
     assert (stored["snr"] > 0).all()
-    drawn = charts.layers.trained_and_untrained(stored).to_dict()
+    drawn = charts.comparison.trained_and_untrained(stored).to_dict()
     assert len(next(iter(drawn["datasets"].values()))) == 2 * 3 * 6  # read-outs, lines, blocks

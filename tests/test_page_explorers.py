@@ -135,9 +135,12 @@ def test_an_explorer_opens_where_it_is_told_and_only_where_there_is_something():
     run = Stored()
     content = content_of(explorers.node_page(run, site="2.mha", node=3).data)
     assert (content["site"], content["node"]) == ("2.mha", 3)
+    live = explorers.NodeExplorer(run, "2.mha", 3)
+    assert (live.site.value, live.node.value) == ("2.mha", 3)
     for wrong in ({"site": "3.mha"}, {"site": "2.mha", "node": 4}, {"node": -1}):
-        with pytest.raises(ValueError, match=r"unknown site|has the nodes 0 to"):
-            explorers.node_page(run, **wrong)
+        for explorer in (explorers.node_page, explorers.NodeExplorer):
+            with pytest.raises(ValueError, match=r"unknown site|has the nodes 0 to"):
+                explorer(run, **wrong)
     opened = content_of(explorers.head_page(run, encoder=1, head=2, label=7).data)["open"]
     assert opened == {"encoder": 0, "head": 1, "label": 7}
     counts = heads.diagonal_counts(run.nodes("2.mha"), 2)

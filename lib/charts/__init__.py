@@ -3,11 +3,25 @@
 `charts.tables.table` shows numbers, `charts.drawing` the network and the procedure.
 """
 
-from lib.charts import base, heads, language, layers, matrices, nodes, palette, pictures, pruning, tables, verdicts
+from lib.charts import (
+    base,
+    comparison,
+    heads,
+    language,
+    layers,
+    matrices,
+    nodes,
+    palette,
+    pictures,
+    pruning,
+    tables,
+    verdicts,
+)
 from lib.charts.network import drawing
 
 __all__ = [
     "base",
+    "comparison",
     "drawing",
     "heads",
     "language",

@@ -13,6 +13,7 @@ from PIL import Image, ImageColor
 from lib.charts.palette import SIGNAL, TEXT
 
 PANEL = 180  # pixels of a panel beside others; the page makes it wider or puts it below them
+PICTURE = 240  # of a picture beside others
 SHARE = ".1~%"  # format of shares: 30.4%, 30%
 FORMS = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left"]
 
@@ -117,8 +118,16 @@ def rgba(colour: str) -> np.ndarray:
     return np.array(ImageColor.getcolor(colour, "RGBA"))
 
 
+def pictures(table: pd.DataFrame, *told: str, smooth: bool = True) -> alt.Chart:
+    """The picture of each row of a table, to be divided into panels; column url; told: columns of a tooltip."""
+    frame, size = alt.ViewBackground(stroke=TEXT, strokeOpacity=0.4), PICTURE
+    chart = alt.Chart(table, width=size, height=size, view=frame)
+    chart = chart.mark_image(width=size, height=size, aspect=False, smooth=smooth)
+    return chart.encode(url="url:N", x=alt.value(size / 2), y=alt.value(size / 2), tooltip=list(told))
+
+
 def png(pixels: np.ndarray) -> str:
-    """A data address of an image (H, W, 4)."""
+    """A data address of an image, (H, W, 3) or (H, W, 4), 0 to 255."""
     file = io.BytesIO()
-    Image.fromarray(pixels.astype(np.uint8), "RGBA").save(file, "PNG", optimize=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

@@ -4,7 +4,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from lib.charts.base import PANEL, SHARE, described, named, on_canvas, pixels, png, rgba
+from lib.charts.base import PANEL, SHARE, described, named, on_canvas, pictures, pixels, png, rgba
 from lib.charts.nodes import AGAINST, FOR
 from lib.charts.palette import NEGATIVE, NEUTRAL, NOISE, SIGNAL, TEXT, colours, faded
 from lib.heads import by_head, diagonal_counts, shares
@@ -68,14 +68,8 @@ def fields(measures: Measures, encoder: int, H: int) -> alt.Chart:
         {"head": f"head {h + 1}", "labels": int((owner == h).sum()), "url": _field(field / largest, ends, h)}
         for h, field in enumerate(found)
     ]
-    frame = alt.ViewBackground(stroke=TEXT, strokeOpacity=0.4)
-    size = 240
-    chart = (
-        alt.Chart(pd.DataFrame(rows), width=size, height=size, view=frame)
-        .mark_image(width=size, height=size, aspect=False)
-        .encode(url="url:N", x=alt.value(size / 2), y=alt.value(size / 2), tooltip=["head:N", "labels:Q"])
-        .facet(alt.Facet("head:N", title=None, sort=[row["head"] for row in rows]), columns=2, spacing=10)
-    )
+    facet = alt.Facet("head:N", title=None, sort=[row["head"] for row in rows])
+    chart = pictures(pd.DataFrame(rows), "head:N", "labels:Q").facet(facet, columns=2, spacing=10)
     return described(
         chart,
         f"The field of each head of encoder {encoder}, one hue for, another against an output; labels grouped by the"

@@ -1,18 +1,15 @@
-"""Many K x K matrices side by side, each as a small picture: a node of each of some layers, the field of each head."""
-
-from collections.abc import Iterable
+"""K x K matrices side by side, each as a picture: a node of each of some layers."""
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
 from lib import snp
-from lib.charts.base import described, png, rgba
-from lib.charts.palette import NOISE, SIGNAL, TEXT
+from lib.charts.base import described, pictures, png, rgba
+from lib.charts.palette import NOISE, SIGNAL
 from lib.sites import at, parse
 from lib.study import Measures
 
-SIZE = 240  # pixels of a picture
 ORDERS = ("labels in their order", "clusters first", "labels shuffled")
 
 
@@ -36,7 +33,16 @@ def median_nodes(measures: Measures, place: str, threshold: float = snp.THRESHOL
                 about = {"encoder": f"encoder {parse(site).encoder}", "order": kind, "node": chosen}
                 rows.append(about | _counts(clipped, index) | {"url": _clusters(*shown)})
     text = f"Clipped matrices of one node of {place} in some encoders: clusters in one colour, noise in another"
-    return _grid(rows, "order", "encoder", ["node", "clusters", "labels", "noise"], text)
+    chart = pictures(
+        pd.DataFrame(rows), *(f"{count}:Q" for count in ("node", "clusters", "labels", "noise")), smooth=False
+    )
+    encoders = list(dict.fromkeys(row["encoder"] for row in rows))
+    chart = chart.facet(
+        column=alt.Column("order:O", title=None, sort=list(ORDERS), header=alt.Header(labelPadding=2)),
+        row=alt.Row("encoder:N", title=None, sort=encoders, header=alt.Header(labelAngle=-90)),
+        spacing=6,
+    )
+    return described(chart, text)
 
 
 def _median(nodes: snp.Nodes, threshold: float) -> tuple[int, np.ndarray, np.ndarray]:
@@ -51,35 +57,6 @@ def _counts(clipped: np.ndarray, index: np.ndarray) -> dict[str, int]:
         "labels": int((index >= 0).sum()),
         "noise": int(snp.column_noise(clipped[None], index[None]).sum()),
     }
-
-
-def _grid(
-    rows: list[dict],
-    across: str,
-    down: str,
-    told: Iterable[str],
-    text: str,
-    size: int = SIZE,
-    title: str | None = None,
-) -> alt.Chart:
-    """Pictures by two columns of a table, which name the pictures of a row and the rows; told: columns of a tooltip."""
-    table = pd.DataFrame(rows)
-    chart = (
-        alt.Chart(table, width=size, height=size, view=alt.ViewBackground(stroke=TEXT, strokeOpacity=0.4))
-        .mark_image(width=size, height=size, aspect=False, smooth=False)
-        .encode(
-            url="url:N",
-            x=alt.value(size / 2),
-            y=alt.value(size / 2),
-            tooltip=[f"{name}:Q" for name in told],
-        )
-    )
-    names = {name: list(dict.fromkeys(table[name])) for name in (across, down)}
-    header = alt.Header(labelPadding=2)
-    facets = {"column": alt.Column(f"{across}:O", title=title, header=header, sort=names[across])}
-    if len(names[down]) > 1:
-        facets["row"] = alt.Row(f"{down}:N", title=None, sort=names[down], header=alt.Header(labelAngle=-90))
-    return described(chart.facet(**facets, spacing=6), text)
 
 
 def _clusters(clipped: np.ndarray, index: np.ndarray) -> str:

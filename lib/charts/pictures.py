@@ -1,14 +1,14 @@
 """Images on a page: what a network is shown, and where its heads look."""
 
-import base64
 import html
-import io
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 import numpy as np
 from IPython.display import HTML
 from PIL import Image
+
+from lib.charts.base import png
 
 MOST = 4  # images of one name that stay together: a phone has room for them
 DIMMED = 0.3  # what is left of a pixel to which a head pays no attention
@@ -68,14 +68,11 @@ def _figure(images: Iterable[np.ndarray], caption: str, text: str) -> str:
 
 
 def _picture(image: np.ndarray, text: str) -> str:
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, "PNG", optimize=True)
-    address = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
     style = (
         "display: inline-block; width: min(64px, 100% - 8px); height: auto; aspect-ratio: 1; margin: 0 4px; padding: 0"
     )
     style += "; background: none; border-radius: 0; image-rendering: pixelated"  # a theme's slab, frame and corners
-    return f'<img src="{address}" alt="{html.escape(text)}" width="64" height="64" style="{style}">'
+    return f'<img src="{png(image)}" alt="{html.escape(text)}" width="64" height="64" style="{style}">'
 
 
 def _pictures(found: Iterable[str], columns: int | None = None, size: int = 1) -> HTML:

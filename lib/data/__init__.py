@@ -1,7 +1,7 @@
 """Sets of labelled things: where they come from, what they look like in memory, what training does to them."""
 
 from lib.data.images import STATISTICS, ImageSet, decode, normalise
-from lib.data.sets import Batch, LabelledSet, batches, tensor
+from lib.data.sets import Batch, LabelledSet, batches, readable, tensor
 from lib.data.sources import SPLITS, known_sets, load
 from lib.data.text import Sentences, TextSet
 
@@ -18,5 +18,6 @@ __all__ = [
     "known_sets",
     "load",
     "normalise",
+    "readable",
     "tensor",
 ]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple, Self
 
@@ -23,6 +23,11 @@ class Batch(NamedTuple):
     def given(self) -> tuple[Tensor, ...]:
         """What a network is called with."""
         return (self.inputs,) if self.mask is None else (self.inputs, self.mask)
+
+
+def readable(names: Iterable[str]) -> list[str]:
+    """Names as a page has them: "pickup_truck" is a pickup truck; a label "_" stays itself."""
+    return [name.replace("_", " ") if name.strip("_ ") else name for name in map(str, names)]
 
 
 class LabelledSet:

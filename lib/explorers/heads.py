@@ -95,7 +95,7 @@ class HeadExplorer(widgets.VBox):
         own = ", ".join(f"{names[i]} ({self.counts[h, i]} of {self.counts[:, i].sum()})" for i in best)
         by_head = ", ".join(f"head {k + 1}: {n}" for k, n in enumerate(self.counts[:, label]))
         self.words.value = (
-            f"<b>{html.escape(names[label])}</b>: {by_head} nodes."
+            f"Nodes that recognise <b>{html.escape(names[label])}</b>: {by_head}."
             f" <b>Head {h + 1}</b>, largest shares: {html.escape(own) or 'none'}."
         )
         self.picture.outputs = ()

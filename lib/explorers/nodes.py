@@ -42,22 +42,28 @@ def node_page(measured, site: str | None = None, node: int = 0) -> HTML:
 
 def content(measured, site: str | None = None, node: int = 0) -> dict:
     """What the page is told of a network, its numbers apart: labels, the nodes of each site, and where it opens."""
-    sites = list(measured.readable_sites)
-    site = site or sites[-2:][0]
-    if site not in sites:
-        raise unknown("site", site, sites)
-    nodes = {name: measured.weight(name).shape[1] for name in sites}
-    if not 0 <= node < nodes[site]:
-        raise ValueError(f"site {site} has the nodes 0 to {nodes[site] - 1}, got {node}")
+    site = opening(measured, site, node)
     return {
         "run": measured.name,
         "published": getattr(measured, "published", False),
         "labels": charts.base.named(measured.label_names),
-        "sites": nodes,
+        "sites": {name: measured.weight(name).shape[1] for name in measured.readable_sites},
         "site": site,
         "node": int(node),
         "threshold": snp.THRESHOLD,
     }
+
+
+def opening(measured, site: str | None, node: int) -> str:
+    """The site where an explorer opens; ValueError for a site or node that is not there."""
+    sites = list(measured.readable_sites)
+    site = site or sites[-2:][0]
+    if site not in sites:
+        raise unknown("site", site, sites)
+    nodes = measured.weight(site).shape[1]
+    if not 0 <= node < nodes:
+        raise ValueError(f"site {site} has the nodes 0 to {nodes - 1}, got {node}")
+    return site
 
 
 def numbers(measured, site: str) -> list[dict]:
@@ -73,15 +79,15 @@ class NodeExplorer(widgets.VBox):
     """The live explorer: any site, node and threshold, either silencing convention, any order of the clustering.
 
     Its controls are attributes (`site`, `node`, `threshold`, `silencing`, `order`), so that code can drive it; what it
-    shows is in `clusters` (lists of label names) and `statistics` (as in `snp.node_statistics`).
+    shows is in `clusters` (lists of label names) and `statistics` (as in `snp.node_statistics`). It opens at a site and
+    node as `node_page` does.
     """
 
-    def __init__(self, run):
-        self.run = run
-        sites = run.readable_sites
-        self.site = widgets.Dropdown(options=sites, value=sites[-2:][0], description="site")
+    def __init__(self, run, site: str | None = None, node: int = 0):
+        self.run, site = run, opening(run, site, node)
+        self.site = widgets.Dropdown(options=run.readable_sites, value=site, description="site")
         self.node = widgets.BoundedIntText(
-            value=0, min=0, max=run.weight(self.site.value).shape[1] - 1, description="node"
+            value=node, min=0, max=run.weight(self.site.value).shape[1] - 1, description="node"
         )
         self.threshold = widgets.FloatSlider(value=snp.THRESHOLD, min=0, max=0.95, step=0.05, description="threshold")
         self.silencing = widgets.Dropdown(options=SILENCING, description="silencing")

@@ -234,14 +234,16 @@ class Run(Results):
 
     @property
     def label_names(self) -> list[str]:
+        """As a page has them, `lib.data.readable`."""
         self.require("train")
-        return self.store.record["labels"]
+        return data.readable(self.store.record["labels"])
 
     @property
     def superclasses(self) -> list[str] | None:
         """The superclass of each label, where the data set has them."""
         self.require("train")
-        return self.store.record.get("superclasses")
+        names = self.store.record.get("superclasses")
+        return names and data.readable(names)
 
     @property
     def results(self) -> dict:
