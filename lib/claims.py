@@ -272,7 +272,7 @@ def _pruning(run) -> Finding:
     )
     controls = [d for d in found.differences if d.other != "dense"]
     gained = "; ".join(
-        f"at threshold {t:g} " + _listed(f"{pruning_verdict.NAMES[d.other]} {d}" for d in controls if d.threshold == t)
+        f"at threshold {t:g} " + _listed(found.named(d) for d in controls if d.threshold == t)
         for t in sorted({d.threshold for d in controls})
     )
     beside = f" Its points beyond each control with as many weights: {gained}; in brackets: within the margin of error."
@@ -285,6 +285,7 @@ def _pruning(run) -> Finding:
             "ANDC (%)": 100 * d.andc,
             "difference (points)": 100 * d.mean,
             "beyond the margin of error": bool(d.sign),
+            "seeds": d.seeds,
         }
         for d in found.differences
     ]

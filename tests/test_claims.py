@@ -321,6 +321,15 @@ def test_4_is_judged_over_seeds_at_the_longest_retraining(losses, permuted, expe
     assert "retrained for 16 epochs (3 seeds)" in finding.said and f"(70% kept{left}" in finding.said
 
 
+def test_4_says_which_controls_were_measured_in_fewer_seeds():
+    last = {"dense": 0.6, "andc": 0.5, "permuted": 0.5}
+    runs = [Made(retraining=lengths(0.3, last | extra)) for extra in ({"dealt": 0.4}, {}, {})]
+    finding = claims._pruning(Seeds(*runs))
+    assert "(3 seeds)" in finding.said and "permuted (+0.0) and dealt +10.0 of 1 seed only" in finding.said
+    seeds = finding.evidence.set_index("compared with")["seeds"]
+    assert seeds.to_dict() == {"unpruned": 3, "permuted": 3, "dealt": 1}
+
+
 def test_4_names_every_control_that_was_measured():
     methods = ("andc", "permuted", "random", "magnitude", "levelled", "dealt")
     made = Made(retraining=lengths(0.3, {"dense": 0.6} | dict.fromkeys(methods, 0.5)))

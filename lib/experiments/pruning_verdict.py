@@ -85,8 +85,17 @@ class Judgement:
 
     def points(self, other: str) -> str:
         """The differences to one method in points, by threshold; in brackets those within the margin of error."""
-        found = {d.threshold: str(d) for d in self.against(other)}
+        found = {d.threshold: self.told(d) for d in self.against(other)}
         return ", ".join(found.get(t, "–") for t in self.thresholds)
+
+    def told(self, difference: Difference) -> str:
+        """A difference in points, with its seeds where it has fewer of them than others have."""
+        seeds = f" of {difference.seeds} seed{'s' * (difference.seeds > 1)} only"
+        return f"{difference}" + seeds * (difference.seeds < self.seeds)
+
+    def named(self, difference: Difference) -> str:
+        """The same, with the name of what ANDC is compared with."""
+        return f"{NAMES[difference.other]} {self.told(difference)}"
 
     @property
     def controls(self) -> list[str]:
@@ -113,7 +122,7 @@ def sentences(found: Judgement) -> list[str]:
             images = f"two standard errors over test images ({100 * dense.over_images:.1f})"
             margin = f"{images}, though within the margin of error over so few seeds ({100 * dense.margin:.{digits}f})"
         others = {d.other: d for d in found.differences if d.threshold == dense.threshold}
-        each = ", ".join(f"{NAMES[name]} {others[name]}" for name in found.controls if name in others)
+        each = ", ".join(found.named(others[name]) for name in found.controls if name in others)
         said.append(
             f"At threshold {dense.threshold:g}, {dense.kept:.0%} of the weights kept, ANDC {change} against the"
             f" unpruned network ({dense.accuracy:.1%} to {dense.andc:.1%}), {beyond} {margin}."
