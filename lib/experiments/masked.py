@@ -18,6 +18,7 @@ from lib.probes import Probe
 from lib.recipes import TrainingRecipe
 from lib.sites import Site, record
 from lib.training import loop
+from lib.training.resume import Sums
 
 
 def apply(network: Encoders, masks: Mapping[str, np.ndarray]) -> Encoders:
@@ -85,12 +86,15 @@ def scores(network: Encoders, layers: Iterable[str], images: LabelledSet, batch:
     return found
 
 
-def readout_nodes(network: Encoders, images: LabelledSet) -> Nodes:
-    """The nodes of the network's own read-out: class means of its pooled values, and its classifier's weights."""
+def readout_nodes(network: Encoders, images: LabelledSet, kept: Sums | None = None) -> Nodes:
+    """The nodes of the network's own read-out: class means of its pooled values, and its classifier's weights.
+
+    kept: from which a pass over the images that was stopped goes on.
+    """
     probe = Probe(network.config.width, network.config.classes).to(next(network.parameters()).device)
     with torch.no_grad():
         probe.gate.copy_(network.pool.weight[0])
         probe.bias.copy_(network.pool.bias[0])
         probe.weight.copy_(network.classifier.weight)
-    found = measure.measure(network, {READOUT: probe}, images)
+    found = measure.measure_each(network, {READOUT: probe}, images, ("readout",), kept=kept)["readout"]
     return Nodes(found.class_means[READOUT], probe.weight.detach().cpu().numpy())

@@ -150,9 +150,10 @@ def study_heads(job: Job) -> Made:
 def prune(job: Job) -> Made:
     """The network masked by ANDC and its baselines: accuracy, cost, latency."""
     d, results = job.definition, job.results
-    readout = masked.readout_nodes(results.network(), job.images("train"))
-    experiment = _pruning(job, readout)
     journal = Journal(results.unfinished("andc.jsonl"), job.inputs)
+    kept = Sums(results.unfinished("andc-readout.safetensors"), job.inputs, job.deadline)
+    readout = masked.readout_nodes(results.network(), job.images("train"), kept)
+    experiment = _pruning(job, readout)
     cells = list(pruning.cells(d.andc, len(experiment.network.encoders)))
     rows, labels = experiment.rows(cells, journal, job.deadline)
     masks = {
