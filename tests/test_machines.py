@@ -310,12 +310,21 @@ def test_measuring_goes_on_where_it_stopped(network, images, tmp_path):
     assert not np.array_equal(others["readout"].class_means["2.ff"], whole["readout"].class_means["2.ff"])
 
 
-def test_heads_and_fields_in_slices_are_those_of_one_piece(folder, monkeypatch):
-    runs.make("tiny").require("heads")
-    names = ("fields.safetensors", "heads.csv", "heads_encoders.csv", "heads_cooperation.csv")
+HEADS = ("heads.csv", "heads_encoders.csv", "heads_cooperation.csv")
+PRUNED = ("readout.safetensors", "andc.csv", "andc_labels.csv")
+
+
+@pytest.mark.parametrize(
+    ("again", "names", "often"), [(("fields", "heads"), ("fields.safetensors", *HEADS), 3), (("andc",), PRUNED, 4)]
+)
+def test_stages_in_slices_are_those_of_one_piece(folder, monkeypatch, again, names, often):
+    monkeypatch.setattr(
+        "lib.measure.measure_each.__wrapped__.__defaults__", (measure.SILENCING, 10, None)
+    )  # images a batch
+    runs.make("tiny").require(again[-1])
     whole = {name: (folder / name).read_bytes() for name in names}
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    for stage in ("fields", "heads"):
+    for stage in again:
         del record["stages"][stage]
     files.write_json(folder / "run.json", record)
     for name in names:
@@ -323,8 +332,8 @@ def test_heads_and_fields_in_slices_are_those_of_one_piece(folder, monkeypatch):
 
     def work():
         run = runs.make("tiny")
-        run.deadline = Impatient(3)
-        run.require("heads")
+        run.deadline = Impatient(often)
+        run.require(again[-1])
 
     _, stops = until_done(work)
     assert stops > 5
