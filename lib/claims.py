@@ -197,8 +197,8 @@ def _recognised(place: str, found: pd.DataFrame) -> str:
     of_controls = "; ".join(f"{name}: {labels(r)}" for name, r in others)
     ratios = "; ".join(f"{name}: {r['snr']:.1f}" for name, r in others)
     return (
-        f"a node of `{place}` has {labels(here)} ({of_controls}), beside {here['noise']:.0f} ones of noise, and the SNR"
-        f" is {here['snr']:.1f} ({ratios})"
+        f"a node of `{place}` has {labels(here)} ({of_controls}), beside {here['noise']:,.0f} ones of noise, and the"
+        f" SNR is {here['snr']:.1f} ({ratios})"
     )
 
 
@@ -212,8 +212,8 @@ def _sharpening(run) -> Finding:
     )
     if here.all():
         failed = cases[~cases].reset_index().groupby(["place", "silencing"], sort=False)["threshold"]
-        where = f"at threshold {snp.THRESHOLD:g} it sharpens everywhere; it does not " + "; ".join(
-            f"at `{place}`, {SILENCED[silencing]} silenced, at {_listed(map('{:g}'.format, thresholds))}"
+        where = f"at threshold {snp.THRESHOLD:g} it sharpens everywhere, at others not " + "; ".join(
+            f"at `{place}` with the {SILENCED[silencing]} silenced ({_listed(map('{:g}'.format, thresholds))})"
             for (place, silencing), thresholds in failed
         )
     part = here.any() and not cases.all()
@@ -293,8 +293,8 @@ def _pruning(run) -> Finding:
         claim,
         chapter,
         *_where(harmless, "threshold {}"),
-        f"With both feed-forward layers of all encoders pruned, {found.retraining} ({found.seeds}"
-        f" seed{'s' * (found.seeds > 1)}), accuracy goes from {dense}." + beside * bool(controls),
+        f"With both feed-forward layers of all encoders pruned, {found.how},"
+        f" accuracy goes from {dense}." + beside * bool(controls),
         pd.DataFrame(evidence),
         "{:.1f}",
     )
@@ -393,7 +393,7 @@ def language(networks: Mapping[str, Sequence]) -> Finding:
             growth = sharpening.growth_of_seeds(runs, SHARPENED, (snp.THRESHOLD,)).droplevel("threshold")
             rows += _snr_beside_controls(name, growth)
             told = told or [f"{name}, the signal-to-noise ratio of nodes goes {_grown(growth.xs('readout', level=1))}"]
-        parts |= {(f"SNR, {name}", f"{word} silenced"): _sharpened(growth, s) for s, word in SILENCED.items()}
+        parts |= {(f"the SNR grows, {name}", f"{word} silenced"): _sharpened(growth, s) for s, word in SILENCED.items()}
     parts["heads", ""] = UNMEASURED, ""
     if tuned := [run for run in networks.get("fine-tuned", ()) if run.has("heads")]:
         found = heads_tables.controls(tuned)

@@ -181,9 +181,11 @@ SOFT = recognising(3, 1) + 0.55 * (recognising(3, 9) - recognising(3, 1))  # sha
             {},
             (
                 PART,
-                "at threshold 0.3 it sharpens everywhere; it does not "
+                "at threshold 0.3 it sharpens everywhere, at others not "
                 + "; ".join(
-                    f"at `{p}`, {s} silenced, at 0.6 and 0.7" for p in claims.SHARPENED for s in ("read-out", "input")
+                    f"at `{p}` with the {s} silenced (0.6 and 0.7)"
+                    for p in claims.SHARPENED
+                    for s in ("read-out", "input")
                 ),
             ),
         ),
@@ -255,7 +257,7 @@ def shortly(threshold: float, **accuracies: float) -> list[dict]:
 def test_4_allows_the_margin_of_error(andc, permuted, expected):
     finding = claims._pruning(Made(andc=shortly(0.3, andc=andc, permuted=permuted, magnitude=0.5)))
     assert finding.verdict == expected[0] and gained(finding).items() >= expected[1].items()
-    assert "1 epoch on 4,000 examples only, longer retraining not being measured (1 seed)" in finding.said
+    assert "1 epoch on 4,000 examples (longer retraining was not measured; 1 seed), accuracy" in finding.said
 
 
 def test_4_says_how_large_a_loss_it_leaves_open():
@@ -527,8 +529,8 @@ class OnSentences(Made):
 
 PLACES = claims.SHARPENED
 FLAT, MILD = sites(NOISY, NOISY), sites(NOISY, recognising(3, 3))  # at random weights: no growth, and a little
-READOUT, INPUT = ("SNR, fine-tuned", "read-out silenced"), ("SNR, fine-tuned", "input silenced")
-PUBLISHED_READOUT, PUBLISHED_INPUT = (("SNR, as published", how) for _, how in (READOUT, INPUT))
+READOUT, INPUT = ("the SNR grows, fine-tuned", "read-out silenced"), ("the SNR grows, fine-tuned", "input silenced")
+PUBLISHED_READOUT, PUBLISHED_INPUT = (("the SNR grows, as published", how) for _, how in (READOUT, INPUT))
 EVERYWHERE, NOWHERE = "everywhere", "nowhere"
 
 

@@ -73,6 +73,13 @@ class Judgement:
     retraining: str  # how long, in words
     seeds: int
     differences: tuple[Difference, ...]
+    longest: bool = True  # whether it is the end of an axis of lengths
+
+    @property
+    def how(self) -> str:
+        """How networks were retrained, and in how many seeds."""
+        longer = "" if self.longest else "longer retraining was not measured; "
+        return f"{self.retraining} ({longer}{self.seeds} seed{'s' * (self.seeds > 1)})"
 
     def against(self, other: str) -> list[Difference]:
         """The differences to one method, by threshold."""
@@ -149,12 +156,12 @@ def judge(runs: Iterable, thresholds: Iterable[float]) -> Judgement:
         recipe = runs[0].definition.andc
         images = f" on {recipe.retraining_images:,} examples" if recipe.retraining_images else ""
         epochs = f"{recipe.retraining_epochs} epoch{'s' * (recipe.retraining_epochs > 1)}"
-        retraining = f"retrained for {epochs}{images} only, longer retraining not being measured"
+        retraining = f"retrained for {epochs}{images}"
     known = sorted(set(pruning_tables.select(table, layers="ff", method="andc")["threshold"]))
     if not (judged := [t for t in thresholds if t in known]):
         raise ValueError(f"no network was pruned at the thresholds {thresholds} and retrained; there are {known}")
     found = [d for t in judged for d in differences(table, t)]
-    return Judgement(retraining, max(d.seeds for d in found), tuple(found))
+    return Judgement(retraining, max(d.seeds for d in found), tuple(found), len(lengths) > 0)
 
 
 def regimes(table: pd.DataFrame, threshold: float) -> list[Judgement]:

@@ -178,7 +178,7 @@ def train_pruned(job: Job) -> Made:
 
 
 def prune_by_controls(job: Job) -> Made:
-    """The network masked by what tells the choice of partners from that of counts, as stage andc masks it."""
+    """Further masked networks: they tell which connections the rule keeps from how many it leaves a node."""
     experiment = _pruning(job)
     journal = Journal(job.results.unfinished("controls.jsonl"), job.inputs)
     rows, _ = experiment.rows(list(pruning.control_cells(job.definition.andc)), journal, job.deadline)
@@ -254,7 +254,7 @@ def try_augmentations(job: Job) -> Made:
 
 
 def try_recipes(job: Job) -> Made:
-    """The run's network trained by each recipe of [trials], judged on training images that were held out."""
+    """The run's network trained by each recipe of `[trials]`, judged on training images that were held out."""
     recipes = job.definition.trials
     made = _try(job, "trials", "trial", recipes, {name: {"recipe": r.differences()} for name, r in recipes.items()})
     return made._replace(results={"trials": len(recipes)})
