@@ -45,6 +45,21 @@ def test_all_rows_of_the_chart_of_sharpening_have_one_scale():
     assert {row["silencing"] for row in rows(drawn)} == {"read-out silenced", "input silenced"}
 
 
+def test_a_band_of_chance_much_wider_than_the_others_is_cut_and_the_chart_says_so():
+    tests = pd.DataFrame(
+        {"network": "a", "encoder": [1, 2, 3], "observed": [0.03, 0.05, 0.02], "null_mean": 0.0, "z": 1.0, "p": 0.1}
+    )
+    even, wide = (tests.assign(null_std=s, what=name) for name, s in (("even", 0.01), ("wide", [0.01, 0.01, 0.5])))
+    drawn = charts.language.beside_chance(pd.concat([even, wide]), "what", "index", each_its_scale=True)
+    found = pd.DataFrame(rows(drawn)).set_index(["what", "encoder"])
+    assert (found["bottom"] < found[["observed", "from"]].min(axis=1)).sum() == 5  # all but the one that is cut
+    assert found.loc[("wide", 3), ["from", "to"]].tolist() == found.loc[("wide", 3), ["bottom", "top"]].tolist()
+    assert found.loc[("wide", 3), "high"] == 1 and found["top"].max() < 0.1
+    assert "goes on beyond" in drawn.to_dict()["description"]
+    whole = charts.language.beside_chance(even, "what", "index", each_its_scale=True)
+    assert "goes on beyond" not in whole.to_dict()["description"]
+
+
 def sized(run: str, width: int, *values: tuple[str, float, str, float]) -> list[dict]:
     names = ("quantity", "value", "against", "control")
     about = {"run": run, "width": width, "parameters": 10 * width, "seed": 0}

@@ -130,6 +130,16 @@ def test_as_many_heads_as_a_vit_has_get_a_colour_each():
     assert charts.palette.colours(4) == charts.palette.COLOURS[:4]
 
 
+@pytest.mark.parametrize(("nodes", "most"), [([3, 3, 2, 2], 0.3), ([31, 23, 23, 23], 0.35), ([1, 0, 0, 0], 1)])
+def test_the_full_colour_of_the_map_of_heads_is_about_the_largest_share(nodes, most):
+    chart = charts.heads.head_map(np.array(nodes)[:, None], ["a"], "map").to_dict()
+    assert chart["encoding"]["color"]["scale"]["domain"] == [0, most] and f"{most:.0%}" in chart["description"]
+
+
+def test_a_map_of_heads_that_recognise_nothing_is_a_chart():
+    assert charts.heads.head_map(np.zeros((4, 3), int), list("abc"), "map").to_dict()["description"]
+
+
 def test_live_explorers_show_any_label_as_text():
     run, images = WithNetwork(), tiny_images(split="test")
     run.label_names = STRANGE[3:8]

@@ -159,6 +159,10 @@ def test_pruning_is_beside_every_method():
         {"mine": [Made("tuned-0", at_random, andc=andc_table(andc=0.8, permuted=0.79, magnitude=0.9))]}
     )
     assert one.set_index("other")["sign"]["permuted"] == 0  # of one seed, on so few sentences
+    both = language_findings.methods(pd.concat([found, one.assign(network="other")]).query("other != 'magnitude'"))
+    assert both.index.tolist() == [("Retrained", name) for name in ("ANDC", "unpruned", "permuted")]
+    assert both["mine", "threshold 0.3, 60% kept"].tolist() == pytest.approx([0.802, 0.9, 0.74])
+    assert both["other", "threshold 0.3, 60% kept"].tolist() == pytest.approx([0.8, 0.9, 0.79])
     text = language_findings.pruning(one)
     assert (
         "worse than the unpruned network in 1 of 1, magnitude in 1 of 1; neither better nor worse than permuted" in text
@@ -216,8 +220,9 @@ def test_what_is_said_names_every_control(networks):
     defined = networks | {"fine-tuned": [*networks["fine-tuned"], Made("tuned-2", at_random, seed=2)]}
     runs = language_findings.measured(networks | {"as published": []}, defined)
     assert runs == (
-        "Made of these runs: as published: not measured yet: mine; fine-tuned: tuned-0, tuned-1 (test accuracy 50.0%),"
-        " not measured yet: tuned-2; random weights: noise (test accuracy 50.0%)."
+        "The networks and their runs: **as published** `mine` (not measured yet), **fine-tuned** `tuned-0` and"
+        " `tuned-1` (test accuracy 50.0% on average; `tuned-2` not measured yet), **random weights** `noise` (test"
+        " accuracy 50.0%)."
     )
 
 
@@ -252,6 +257,7 @@ def test_what_other_labels_show_is_said_or_what_they_would(networks):
 
 def test_one_node_is_shown_with_the_domains_of_its_clusters():
     run = Made("mine", of_domains(0))
+    assert language_findings.usual_node(run) == ("2.mha", snp.median_node(run.nodes("2.mha")))
     text = language_findings.one_node(run)
     assert "2.mha" in text and text.count("\n- ") == 1
     assert "(domain" in text and text.count("intent") == 3
@@ -268,7 +274,8 @@ def test_what_was_not_measured_is_said_and_drawn_as_such():
         language_findings.sharpened({}, nodes),
     ):  # fmt: skip
         assert text == language_findings.MISSING
-    assert language_findings.measured({}, {}).count("not measured yet") == 3
+    assert language_findings.measured({}, {}).count("** (not measured yet)") == 3
+    assert language_findings.methods(pruned).empty
     for chart in drawn(nodes, clusters, owners, broken, removed):
         assert chart.to_dict()["description"] == charts.language.MISSING
 

@@ -403,6 +403,25 @@ def test_pictures_say_what_they_show(book, visit):
         assert canvas.get_attribute("role") == "img" and len(canvas.get_attribute("aria-label")) > 30
 
 
+def test_a_label_of_one_sign_stands_in_quotes_where_it_is_read(book, visit):
+    run = Stored("signs")
+    run.published, run.label_names = False, (",", ".", *(f"label {i}" for i in range(2, 30)))
+    page = visit(book(explorers.node_page(run, "2.ff").data))
+    root = page.locator(".node-explorer")
+    root.locator("[name=threshold]").fill("0")
+    for sign, i in ((",", 0), (".", 1)):
+        root.locator("[name=label]").select_option(sign)
+        assert f"recognise “{sign}”, most" in root.locator("[name=interest]").inner_text()
+        node = int(root.locator("[name=nodes] button").first.get_attribute("data-key"))
+        root.locator("[name=node]").fill(str(node))
+        of_it = next(c for c in json.loads(root.get_attribute("data-clusters")) if i in c)
+        listed = ", ".join(f"“{run.label_names[k]}”" if k < 2 else run.label_names[k] for k in of_it)
+        assert listed in root.locator("[name=clusters]").inner_text()
+    root.locator("canvas[name=left]").click(position={"x": 1, "y": 1})
+    assert root.locator("[name=pointer]").inner_text().startswith("true label “,”, output “,”: field")
+    assert root.locator("[name=row]").inner_text().startswith("True label “,”, outputs “,” to label")
+
+
 def test_explorers_in_a_page_take_any_label_and_do_not_disturb_each_other(book, visit):
     run = FewNodes()
     run.name, run.label_names = '"a b:ü', STRANGE[3:]

@@ -111,7 +111,7 @@ def test_page_works_without_a_network(visit, name):
         assert page.locator("mjx-merror").count() == 0
 
 
-@pytest.mark.parametrize("name", ["intro", "02-probes", "04-sharpening", "05-pruning", "06-heads"])
+@pytest.mark.parametrize("name", ["intro", "02-probes", "04-sharpening", "05-pruning", "06-heads", "08-flowers"])
 def test_charts_fit_a_phone(visit, name):
     page = visit(f"book/{name}", width=390)
     found = page.locator(CHARTS).evaluate_all("""all => all.map(chart => {
@@ -119,6 +119,15 @@ def test_charts_fit_a_phone(visit, name):
         return [width, chart.clientWidth, drawing.viewBox ? width / drawing.viewBox.baseVal.width : 1];
     })""")
     assert found and all(drawn <= room and scale > 0.97 for drawn, room, scale in found), found
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_panels_beside_long_names_are_wide_and_start_at_one_place(visit, width):
+    page = visit("book/08-flowers", width=width)
+    panels = page.locator(CHARTS).last.locator("g.mark-group.cell > g > path.background")
+    found = panels.evaluate_all("all => all.map(e => e.getBoundingClientRect()).map(({ x, width }) => [x, width])")
+    assert found and min(wide for _, wide in found) >= 170
+    assert len({round(x) for x, _ in found}) <= 2
 
 
 def test_the_verdicts_are_readable_on_a_phone(visit):
@@ -240,6 +249,8 @@ def test_a_page_is_accessible_in_both_modes_and_stays_where_it_is(visit, axe, na
         page.evaluate(THEME, mode)
         page.wait_for_timeout(300)  # colours fade from one to the other
         assert page.evaluate(VIOLATIONS) == [], mode
+    told = page.locator("[role='graphics-document']").evaluate_all("all => all.map(e => e.ariaLabel)")
+    assert all(told) and "Vega visualization" not in told  # what Vega says of a chart without a description
 
 
 @pytest.mark.parametrize("name", PAGES)

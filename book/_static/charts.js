@@ -2,7 +2,7 @@
    A tap shows what the pointer shows. Text and lines have the colour of the page's text. */
 (function () {
   "use strict";
-  const LEAST = 170, GAP = 20, SIDE = 58, SQUARE = 400; // pixels: a panel, between panels, its axis, the largest matrix
+  const LEAST = 170, GAP = 20, SIDE = 58, SQUARE = 400; // pixels: a panel, between panels, an axis of numbers, the largest matrix
   const IMAGE = 90; // the smallest picture in place of a panel
   const embed = window.vegaEmbed;
 
@@ -10,9 +10,44 @@
     const data = spec.data || {};
     return data.values || known.datasets[data.name] || known.rows || [];
   }
-  function across(panels, room, side, most, gap = GAP, least = LEAST) { // panels in a row, so that rows are about as long as each other
+  const ruler = document.createElement("canvas").getContext("2d");
+  function wide(text, weight = "normal") { // of a label
+    ruler.font = `${weight} 12px sans-serif`;
+    return ruler.measureText(text).width;
+  }
+  const ofY = (spec) => [spec.spec, spec, ...(spec.layer || [])].map((part) => ((part || {}).encoding || {}).y).find((y) => y && y.field);
+  function names(spec, known) { // that stand at its y axis; none where numbers do
+    const y = ofY(spec);
+    if (!y || !["nominal", "ordinal"].includes(y.type)) return [];
+    return [...new Set(rows(spec, known).concat(...(spec.layer || []).map((part) => rows(part, known))).map((row) => row[y.field]))].filter((name) => name !== undefined && name !== null);
+  }
+  function side(spec, known) { // what its y axis takes
+    const { axis, title } = ofY(spec) || {};
+    if (axis === null || (axis && axis.labels === false)) return SIDE / 2;
+    const { labelLimit = 180, labelFontWeight } = axis || {}, longest = Math.max(0, ...names(spec, known).map((name) => wide(name, labelFontWeight ? "bold" : "normal")));
+    return Math.max(SIDE, Math.ceil(Math.min(longest, labelLimit || Infinity)) + (title === null ? 12 : 30));
+  }
+  function broken(text, room) { // into as few lines as fit, about as long as each other
+    const lines = [];
+    for (const word of text.split(" ")) {
+      const longer = `${lines.at(-1)} ${word}`;
+      if (lines.length && wide(longer, "bold") <= room) lines[lines.length - 1] = longer;
+      else lines.push(word);
+    }
+    const even = room > 40 && lines.length > 1 ? broken(text, room - 10) : [];
+    return even.length === lines.length ? even : lines;
+  }
+  function headings(facet, room, known) { // of panels, no wider than these, else panels would stand apart; returns their lines
+    const { labelExpr = "", ...header } = facet.header || {}, [, at] = /^split\(datum\.label, '(.*)'\)$/.exec(labelExpr) || [];
+    if (facet.header === null || (labelExpr && !at)) return 1;
+    const values = [...new Set(known.rows.map((row) => String(row[facet.field])))];
+    const lines = Object.fromEntries(values.map((value) => [value, (at ? value.split(at) : [value]).flatMap((part) => broken(part, room))]));
+    facet.header = { ...header, labelExpr: `(${JSON.stringify(lines)})[datum.label]` };
+    return Math.max(1, ...Object.values(lines).map((each) => each.length));
+  }
+  function across(panels, room, axes, most, gap = GAP, least = LEAST) { // panels in a row, so that rows are about as long as each other
     let n = Math.min(panels, most || panels);
-    while (n > 1 && (room - gap * (n - 1)) / n - side < least) n--;
+    while (n > 1 && (room - gap * (n - 1) - axes(n)) / n < least) n--;
     return Math.ceil(panels / Math.ceil(panels / n));
   }
   function legends(spec, room) { // columns that fit, where the chart names the entries
@@ -45,7 +80,7 @@
     if (spec.vconcat) return spec.vconcat.reduce((sum, part) => sum + allot(part, room, known) + GAP, heading);
     const parts = spec.hconcat || spec.concat;
     if (parts) {
-      const columns = across(parts.length, room, SIDE, spec.columns);
+      const widest = Math.max(SIDE, ...parts.map((part) => side(part, known))), columns = across(parts.length, room, (n) => n * widest, spec.columns);
       delete spec.hconcat;
       Object.assign(spec, { concat: parts, columns });
       const heights = parts.map((part) => allot(part, (room - GAP * (columns - 1)) / columns, known));
@@ -63,22 +98,22 @@
       const facet = spec.facet.column || spec.facet, resolve = spec.resolve || {};
       const panels = new Set(known.rows.map((row) => row[facet.field])).size || 1;
       const own = [resolve.scale, resolve.axis].some((kind) => kind && kind.y === "independent");
-      const axis = isImage(spec.spec) ? 0 : SIDE, columns = across(panels, room, own ? axis : axis / panels, spec.columns, gap, least);
-      const plot = (room - gap * (columns - 1) - axis * (own ? columns : 1)) / columns;
-      Object.assign(spec, { facet, columns });
+      const axis = isImage(spec.spec) ? 0 : side(spec.spec, known), axes = (n) => (own ? n * axis : axis);
+      const columns = across(panels, room, axes, spec.columns, gap, least), plot = Math.max(40, Math.floor((room - gap * (columns - 1) - axes(columns)) / columns));
+      Object.assign(spec, { facet, columns, align: "each" }); // panels of a column start at one place
       if (columns < panels) spec.resolve = { ...resolve, axis: { ...resolve.axis, x: "independent" } };
       legends(spec.spec, room);
-      resize(spec.spec, Math.max(40, Math.floor(plot)));
-      return heading + Math.ceil(panels / columns) * (tall(spec.spec) + 70) + 40;
+      resize(spec.spec, plot);
+      const lines = headings(facet, plot, known);
+      return heading + Math.ceil(panels / columns) * (tall(spec.spec, known) + 55 + 15 * lines) + 40;
     }
     legends(spec, room);
-    const y = (spec.encoding && spec.encoding.y) || {}, bare = y.axis === null || (y.axis && y.axis.labels === false);
-    resize(spec, Math.max(40, Math.floor(room - (bare ? SIDE / 2 : SIDE))));
-    return heading + tall(spec) + 95;
+    resize(spec, Math.max(40, Math.floor(room - side(spec, known))));
+    return heading + tall(spec, known) + 95;
   }
-  function tall(spec) {
-    const own = typeof spec.height === "number" ? spec.height : 0;
-    return Math.max(own, ...(spec.layer || []).map(tall)) || 220;
+  function tall(spec, known) {
+    const own = typeof spec.height === "number" ? spec.height : ((spec.height || {}).step || 0) * names(spec, known).length;
+    return Math.max(own, ...(spec.layer || []).map((part) => tall(part, known))) || 220;
   }
 
   // Drawn as one picture, see `on_canvas` in lib/charts/base.py: slow to draw, and does not follow the page's colours.
@@ -87,7 +122,8 @@
     ? JSON.stringify(spec).replaceAll('"currentColor"', JSON.stringify(getComputedStyle(element).color)) : JSON.stringify(spec));
   const drawing = (element) => element.querySelector("canvas, svg.marks");
   function fit(spec, element, room) {
-    const fitted = copy(spec, element);
+    const fitted = copy(spec, element), { legend, ...config } = fitted.config || {}, top = { direction: "vertical", anchor: "start", margin: 6 };
+    fitted.config = { ...config, legend: { ...legend, layout: { top } } }; // legends at the top stand below each other
     return { fitted, height: allot(fitted, room, { datasets: spec.datasets || {} }) };
   }
   async function fill(element, spec, options, room) {

@@ -93,6 +93,11 @@ def described(chart, text: str):
     return chart.properties(description=text)
 
 
+def in_a_row(*charts) -> alt.HConcatChart:
+    """Charts side by side as one drawing, with their text alternatives one after the other."""
+    return described(alt.hconcat(*charts), ". ".join(chart.description for chart in charts))
+
+
 def on_canvas(chart):
     """The chart drawn as one picture, not a shape a mark: for matrices and images, with thousands of marks."""
     return chart.properties(usermeta={"embedOptions": {"renderer": "canvas"}})

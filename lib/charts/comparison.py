@@ -93,7 +93,7 @@ def by_size(table: pd.DataFrame, marked: int) -> alt.Chart:
         color=kinds["color"],
     )
     points = base.mark_point(filled=True, size=45, opacity=0.85).encode(
-        x=alt.X("value:Q", title=None),
+        x=alt.X("value:Q", title=None, scale=alt.Scale(padding=8, nice=False)),  # no point on the frame
         shape=kinds["shape"],
         tooltip=["run:N", "width:Q", "parameters:Q", "seed:O", "what:N", alt.Tooltip("value:Q", format=".3~f")],
     )

@@ -21,7 +21,8 @@ PIXELS = 400  # of a head's field, about: some for each label, so that lines bet
 def head_map(counts: np.ndarray, names: list[str], title: str) -> alt.Chart:
     """Share of each head in the nodes that recognise a label, labels grouped by their strongest head.
 
-    counts: (heads, K), as `heads.diagonal_counts` gives them. Click a label to mark it.
+    counts: (heads, K), as `heads.diagonal_counts` gives them. The full colour is the largest share here, rounded up to
+    a twentieth. Click a label to mark it.
     """
     share, names = shares(counts.astype(float)), named(names)
     known = np.flatnonzero(np.isfinite(share[0]))
@@ -33,20 +34,23 @@ def head_map(counts: np.ndarray, names: list[str], title: str) -> alt.Chart:
         for i in known
     ]
     chosen, few = alt.selection_point(fields=["name"]), len(order) <= 30  # labels that an axis has room for
-    scale = alt.Scale(domain=[0, 1], range=[faded(SIGNAL, 0), SIGNAL], interpolate="rgb")
+    most = max(1, int(np.ceil(share[:, known].max(initial=0) * 20 - 1e-9))) / 20
+    scale = alt.Scale(domain=[0, most], range=[faded(SIGNAL, 0), SIGNAL], interpolate="rgb")
+    legend = alt.Legend(format=SHARE, values=[0, most / 2, most])
     chart = (
         alt.Chart(alt.InlineData(rows), width=550, height=26 * len(counts), title=title)
         .mark_rect(stroke=TEXT, strokeOpacity=0.2, strokeWidth=0.3, aria=False)
         .encode(
             x=alt.X("name:N", title="label", sort=order, axis=alt.Axis(labels=few, ticks=few)),
             y=alt.Y("head:O", title="head"),
-            color=alt.Color("share:Q", title="share of nodes", scale=scale, legend=alt.Legend(format=".0%")),
+            color=alt.Color("share:Q", title="share of nodes", scale=scale, legend=legend),
             opacity=alt.when(chosen).then(alt.value(1)).otherwise(alt.value(0.25)),
             tooltip=["name:N", "head:O", "nodes:Q", alt.Tooltip("share:Q", format=".0%")],
         )
         .add_params(chosen)
     )
-    return described(chart, f"{title}: share of each head in the nodes that recognise each label")
+    told = f"share of each head in the nodes that recognise each label, full colour: {most:.0%}"
+    return described(chart, f"{title}: {told}")
 
 
 def fields(measures: Measures, encoder: int, H: int) -> alt.Chart:
@@ -155,7 +159,7 @@ def over_runs(table: pd.DataFrame) -> alt.Chart:
         y=alt.Y("run:N", title=None, sort=list(table["run"]), axis=alt.Axis(labelLimit=0))
     )
     points = base.mark_circle(size=90, opacity=1).encode(
-        x=alt.X("value:Q", title="polarisation beyond random heads"),
+        x=alt.X("value:Q", title="polarisation beyond random heads", scale=alt.Scale(padding=8, nice=False)),
         color=alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(columns=2)),
         tooltip=[
             "run:N",

@@ -11,6 +11,7 @@ from lib.charts.palette import COLOURS, NEUTRAL, NOISE, PLACES, SIGNAL, TEXT, fa
 
 MISSING = "not measured yet"
 WIDTH = 150  # pixels of a panel: three stand side by side
+WIDE = 3  # times the median width of a panel's bands: a band of more than this would flatten all else
 
 
 def side_by_side(
@@ -55,20 +56,30 @@ def beside_chance(
     """A statistic along the encoders, with what chance gives (mean, and two standard deviations); mean over seeds.
 
     A colour a network; columns: those of `heads.PermutationTest`, network, encoder and `panels`. networks: as of
-    `side_by_side`. each_its_scale: panels whose values differ much have a y axis each.
+    `side_by_side`. each_its_scale: panels whose values differ much have a y axis each, and a band more than
+    `WIDE` times as wide as its panel's usual ones is cut at the panel's edge; the tooltip has its true ends.
     """
     if table.empty:
         return nothing()
     rows = table.assign(low=table["null_mean"] - 2 * table["null_std"], high=table["null_mean"] + 2 * table["null_std"])
     keys = [panels, "network", "encoder"]
     rows = rows.groupby(keys, sort=False)[["observed", "null_mean", "low", "high", "z", "p"]].mean().reset_index()
+    told, own, frame = "a line a network; dashed, with a band: by chance", {}, []
+    if each_its_scale:
+        rows = _framed(rows, panels)
+        own = {"scale": alt.Scale(zero=False, nice=False), "axis": alt.Axis(labelBound=True)}  # titles at one height
+        frame = [alt.Chart().mark_rule(opacity=0, aria=False).encode(y="bottom:Q", y2="top:Q")]
+        cut = (rows["low"] < rows["bottom"]) | (rows["high"] > rows["top"])
+        told += "; a band that reaches an edge of its panel goes on beyond it" if cut.any() else ""
+    band = ("from:Q", "to:Q") if each_its_scale else ("low:Q", "high:Q")
     base = alt.Chart(width=WIDTH, height=230).encode(
         x=alt.X("encoder:O", axis=alt.Axis(labelAngle=0)), color=_by(rows, "network", networks)
     )
-    numbers = [alt.Tooltip(f"{c}:Q", format=".3f") for c in ("observed", "null_mean", "p")]
+    numbers = [alt.Tooltip(f"{c}:Q", format=".3f") for c in ("observed", "null_mean", "low", "high", "p")]
     numbers.append(alt.Tooltip("z:Q", format=".1f"))
     chart = alt.layer(
-        base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", title=title), y2="high:Q"),
+        *frame,
+        base.mark_area(opacity=0.2).encode(y=alt.Y(band[0], title=title, **own), y2=band[1]),
         base.mark_line(strokeDash=[4, 4], strokeWidth=1).encode(y="null_mean:Q"),
         base.mark_line(point=alt.OverlayMarkDef(size=50)).encode(
             y="observed:Q", tooltip=["network:N", f"{panels}:N", "encoder:O", *numbers]
@@ -79,7 +90,20 @@ def beside_chance(
     chart = chart.facet(alt.Column(f"{panels}:N", title=None, sort=_order(rows, panels), header=header))
     if each_its_scale:
         chart = chart.resolve_scale(y="independent")
-    return described(chart, f"{title} along the encoders, a line a network; dashed, with a band: by chance")
+    return described(chart, f"{title} along the encoders, {told}")
+
+
+def _framed(rows: pd.DataFrame, panels: str) -> pd.DataFrame:
+    """The rows with the ends of their panel's axis (bottom, top) and of their band, cut there (from, to).
+
+    An axis holds all values, and all bands that are not too wide.
+    """
+    width = rows["high"] - rows["low"]
+    usual = width <= WIDE * width.groupby(rows[panels]).transform("median")
+    reach = rows[["observed", "null_mean"]].assign(low=rows["low"].where(usual), high=rows["high"].where(usual))
+    bottom, top = (reach.agg(end, axis=1).groupby(rows[panels]).transform(end) for end in ("min", "max"))
+    rows = rows.assign(bottom=bottom - 0.05 * (top - bottom), top=top + 0.05 * (top - bottom))
+    return rows.assign(**{"from": rows["low"].clip(rows["bottom"]), "to": rows["high"].clip(upper=rows["top"])})
 
 
 def polarisation(table: pd.DataFrame, networks: Sequence[str] = ()) -> alt.Chart:

@@ -165,7 +165,7 @@ def sharpening(table: pd.DataFrame) -> alt.Chart:
     scale = alt.Scale(type="log", domain=[low / 1.1, high * 1.1], nice=False)
     dashes = alt.Scale(domain=kinds, range=[[1, 0], [4, 3], [1, 3]][: len(kinds)])
     strokes = alt.Legend(
-        orient="top", columns=1, symbolType="stroke", symbolSize=400, symbolFillColor="transparent", symbolOpacity=1
+        orient="top", columns=3, symbolType="stroke", symbolSize=400, symbolFillColor="transparent", symbolOpacity=1
     )
     chart = (
         alt.Chart(long, width=150, height=190)
@@ -177,7 +177,7 @@ def sharpening(table: pd.DataFrame) -> alt.Chart:
                 "threshold:O",
                 title="threshold",
                 scale=alt.Scale(domain=thresholds, range=ordered(len(thresholds))),
-                legend=alt.Legend(orient="top", columns=3),
+                legend=alt.Legend(orient="top", columns=len(thresholds)),
             ),
             strokeDash=alt.StrokeDash("what:N", title=None, scale=dashes, legend=strokes),
             opacity=alt.when(alt.datum.what == kinds[0]).then(alt.value(1)).otherwise(alt.value(0.6)),

@@ -20,12 +20,18 @@ METHODS = {  # method -> colour; the rule, its controls, and the criteria that l
     "gradient": "#c779ba",
 }
 UNPRUNED = {"dense": TEXT}
-PANELS = ("linear1", "linear2", "classifier", "all", "none", "readout", "retrained", "retrained for long", "scratch")
+WORDS = {"andc": "ANDC", "dense": "unpruned"}  # names of methods that are no words; legends show these
+PANELS = {  # layers and regimes in the order of their panels, with their titles
+    "linear1": "linear1", "linear2": "linear2", "classifier": "classifier", "all": "all",
+    "none": "nothing trained", "readout": "the classifier retrained", "retrained": "retrained",
+    "retrained for long": "retrained for long", "scratch": "trained from scratch with the mask",
+}  # fmt: skip
 
 
 def _methods(table: pd.DataFrame) -> dict:
     present = set(table["method"])
-    return told_apart("method", {m: colour for m, colour in (UNPRUNED | METHODS).items() if m in present}, "method")
+    colours = {m: colour for m, colour in (UNPRUNED | METHODS).items() if m in present}
+    return told_apart("method", colours, "method", labelExpr=f"{WORDS}[datum.label] || datum.label")
 
 
 def accuracy_by_kept(
@@ -67,8 +73,8 @@ def accuracy_by_kept(
     chart = alt.layer(whole, bars, lines, data=spread).add_params(chosen)
     if facet:
         order = [v for v in PANELS if v in set(table[facet])]
-        columns = 3 if len(order) == 3 else 2
-        chart = chart.facet(alt.Facet(f"{facet}:N", title=None, sort=order), columns=columns)
+        columns, header = 3 if len(order) == 3 else 2, alt.Header(labelExpr=f"{PANELS}[datum.label]")
+        chart = chart.facet(alt.Facet(f"{facet}:N", title=None, sort=order, header=header), columns=columns)
         chart = chart.resolve_axis(x="independent")
     return described(
         chart, "Test accuracy against the share of weights kept, one line per method of pruning; dashed: nothing pruned"

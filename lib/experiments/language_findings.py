@@ -56,13 +56,20 @@ def measured(networks: language.Networks, defined: language.Networks) -> str:
     told = []
     for name in ("as published", "fine-tuned", "random weights"):
         runs = networks.get(name, ())
-        there = [run.name for run in runs]
-        missing = [run.name for run in defined.get(name, ()) if run.name not in there]
-        accuracy = [run.results["test_accuracy"] for run in runs]
-        found = f"{', '.join(there)} (test accuracy {sum(accuracy) / len(runs):.1%})" if runs else ""
-        absent = f"not measured yet: {', '.join(missing)}" if missing else "" if runs else "not measured yet"
-        told.append(f"{name}: {', '.join(filter(None, (found, absent)))}")
-    return f"Made of these runs: {'; '.join(told)}."
+        there = [f"`{run.name}`" for run in runs]
+        missing = [text for run in defined.get(name, ()) if (text := f"`{run.name}`") not in there]
+        about = "not measured yet"
+        if runs:
+            accuracy = sum(run.results["test_accuracy"] for run in runs) / len(runs)
+            about = f"test accuracy {accuracy:.1%}{' on average' * (len(runs) > 1)}"
+            about += f"; {_listed(missing)} not measured yet" * bool(missing)
+        told.append(" ".join(filter(None, (f"**{name}**", _listed(there or missing), f"({about})"))))
+    return f"The networks and their runs: {', '.join(told)}."
+
+
+def _listed(parts: Sequence[str]) -> str:
+    """ "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def keep_to_domains(clusters: pd.DataFrame) -> str:
@@ -153,12 +160,16 @@ def _range(ends: pd.DataFrame, column: str, form: str) -> str:
     return ", ".join(found)
 
 
+def usual_node(run) -> tuple[str, int]:
+    """The last encoder's heads as a site, and of their nodes the one with the median noise."""
+    site = f"{run.definition.network.depth}.mha"
+    return site, snp.median_node(run.nodes(site))
+
+
 def one_node(run) -> str:
-    """The clusters of the node with the median noise among those of the last encoder's heads, with their domains."""
-    site, labels = f"{run.definition.network.depth}.mha", run.label_names
-    nodes = run.nodes(site)
-    node = snp.median_node(nodes)
-    ((_, (index,)),) = snp.clusters(nodes[[node]])
+    """The clusters of `usual_node`, with their domains."""
+    (site, node), labels = usual_node(run), run.label_names
+    ((_, (index,)),) = snp.clusters(run.nodes(site)[[node]])
     named = [f"{name} ({domain})" for name, domain in zip(labels, run.superclasses or labels, strict=True)]
     found = [np.flatnonzero(index == c) for c in range(index.max() + 1)]
     lines = [f"- {', '.join(named[i] if run.superclasses else labels[i] for i in cluster)}" for cluster in found]
@@ -171,7 +182,7 @@ def sharpened(networks: language.Networks, nodes: pd.DataFrame) -> str:
     found = {name: language.sharper(networks, name) for name in ("fine-tuned", "as published")}
     told = [f"{_at(places)} ({name})" for name, places in found.items() if places is not None]
     about = "Beyond shuffled labels and beyond random weights, nodes sharpen {}, with the read-out silenced.\n\n"
-    return about.format("; ".join(told)) * bool(told) + growth(nodes)
+    return about.format(_listed(told)) * bool(told) + growth(nodes)
 
 
 def growth(nodes: pd.DataFrame) -> str:
@@ -198,7 +209,7 @@ def elsewhere(nodes: pd.DataFrame, run: str, networks: language.Networks) -> str
     here = {name: language.sharper(networks, name) for name in ("fine-tuned", "as published")}
     told = [f"{_at(places)} ({name})" for name, places in here.items() if places is not None]
     return f"Run `{run}` has not been made yet. It would show whether nodes sharpen where they do here" + (
-        f": {'; '.join(told)}." if told else "."
+        f", that is {_listed(told)}." if told else "."
     )
 
 
@@ -208,17 +219,18 @@ def domains(clusters: pd.DataFrame, owners: pd.DataFrame) -> str:
     trained = [name for name in clusters["network"].unique() if name != "random weights"]
     lasts = {name: _last(language.against_random_weights(clusters, name)) for name in trained}
     if judged := {name: last for name, last in lasts.items() if last["sign"].notna().all()}:
-        more = "; ".join(f"{_at(last.index[last['sign'] > 0])} ({name})" for name, last in judged.items())
+        more = _listed([f"{_at(last.index[last['sign'] > 0])} ({name})" for name, last in judged.items()])
         said.append(f"At the last encoder, clusters keep to domains more than at random weights {more}.")
     if len(owners):
         said.append(heads_and_domains(owners))
     for what, part in owners.groupby("what", sort=False):
         labels = f"of the {_span(part['labels'], 'd')} labels that count"
         chance = _number(part["null_mean"].mean(), ".2f")
-        lines.append(f"- Index of heads and domains ({what}; {labels}), by chance {chance}: {_each(part, '.2f')}.")
+        about = f"Adjusted Rand index of heads and domains, {what}, {labels}"
+        lines.append(f"- {about} (by chance {chance}): {_each(part, '.2f', 'encoders')}.")
     if len(clusters):
-        shares = f"by chance {clusters['null_mean'].mean():.0%}: {_each(clusters, '.0%')}"
-        lines.insert(0, f"- Share of pairs of intents in one cluster that are of one domain, {shares}.")
+        shares = f"(by chance {clusters['null_mean'].mean():.0%}): {_each(clusters, '.0%', 'sites')}"
+        lines.insert(0, f"- Share of pairs of intents in one cluster that are of one domain {shares}.")
     return "\n\n".join(filter(None, (" ".join(said), "\n".join(lines)))) or MISSING
 
 
@@ -231,18 +243,19 @@ def heads_and_domains(owners: pd.DataFrame) -> str:
     return f"Heads keep to domains more than as many nodes of any heads do (p < 0.01) at {counts} encoders."
 
 
-def _each(tested: pd.DataFrame, form: str) -> str:
-    """Of each network the range of what was observed, and where it is beyond chance."""
+def _each(tested: pd.DataFrame, form: str, where: str) -> str:
+    """Of each network the range of what was observed, and where (`where`: sites or encoders) it is beyond chance."""
     told = []
     for name, part in tested.groupby("network", sort=False):
-        told.append(f"{name} {_span(part['observed'], form)}, beyond it (p < 0.01) at {_of((part['p'] < 0.01), part)}")
+        beyond = _of(part["p"] < 0.01, part, where)
+        told.append(f"{name} {_span(part['observed'], form)}, beyond chance (p < 0.01) at {beyond}")
     return "; ".join(told)
 
 
-def _of(found: pd.Series, part: pd.DataFrame) -> str:
-    """ "3 of 12 in 2 seeds": rows of a table at which something was found."""
+def _of(found: pd.Series, part: pd.DataFrame, where: str = "") -> str:
+    """ "3 of 12 sites in 2 seeds": rows of a table at which something was found."""
     seeds = part["seed"].nunique()
-    return f"{found.sum()} of {len(part)}{f' in {seeds} seeds' * (seeds > 1)}"
+    return f"{found.sum()} of {len(part)}{f' {where}' * bool(where)}{f' in {seeds} seeds' * (seeds > 1)}"
 
 
 def heads(broken: pd.DataFrame, removed: pd.DataFrame) -> str:
@@ -298,8 +311,27 @@ def pruning(pruned: pd.DataFrame) -> str:
     if alike := [name for name, of in signs.items() if not of.any()]:
         said.append(f"neither better nor worse than {', '.join(alike)} in any")
     about = (
-        f"After the same retraining, ANDC is by more than the margin of error {'; '.join(said)} of the cases below.\n\n"
+        f"After the same retraining and beyond the margin of error, ANDC is {'; '.join(said)} of the cases below.\n\n"
         "Share of the feed-forward weights kept, accuracy, and by how many points ANDC is better (brackets: within the"
         " margin of error).\n\n"
     )
     return about + "\n".join(lines)
+
+
+def methods(pruned: pd.DataFrame) -> pd.DataFrame:
+    """Of `language.pruned`: accuracy by what was trained after pruning and by method, ANDC first.
+
+    A column a network and threshold, with the share of weights kept there; NaN where a method was not tried.
+    """
+    words = {regime: text.capitalize() for regime, text in pruning_verdict.REGIMES.items()}
+    words |= {"andc": "ANDC"} | pruning_verdict.NAMES
+    kept = pruned.groupby(["network", "threshold"])["kept"].transform("mean")
+    column = [f"threshold {t:g}, {share:.0%} kept" for t, share in zip(pruned["threshold"], kept, strict=True)]
+    cells = pruned.assign(at=column)
+    rule = cells.drop_duplicates(["network", "regime", "threshold"])
+    cells = pd.concat([rule.assign(other="andc", accuracy=rule["andc"]), cells])
+    order = {name: i for i, name in enumerate(words)}
+    cells = cells.sort_values(["regime", "other"], key=lambda names: names.map(order))
+    cells = cells.replace({"regime": words, "other": words})
+    found = cells.pivot_table(index=["regime", "other"], columns=["network", "at"], values="accuracy", sort=False)
+    return found.rename_axis(["after pruning", "method"]).rename_axis(["network", "threshold"], axis=1)

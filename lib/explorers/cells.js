@@ -31,6 +31,9 @@ var modusView = {
     }
     canvas.getContext("2d").putImageData(picture, 0, 0);
   },
+  // A label in a sentence: one of a single character could pass for the sentence's own.
+  named: (label) => ([...label].length === 1 ? `“${label}”` : label),
+  counted: (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`,
   // A sample of a colour and what it stands for, which stay together.
   key: (colour, words, style = "") => `<span class="keyed"><span class="key" style="background:${colour};${style}"></span>${words}</span>`,
   css: (c) => (c ? `rgba(${c.slice(0, 3)},${c[3]})` : "transparent"),

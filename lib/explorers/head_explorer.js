@@ -4,7 +4,7 @@ function modusHeadExplorer(root, given) {
   const LIGHT = [0, 114, 178], DARK = [90, 185, 245], range = (n) => [...Array(n).keys()], percent = (v) => `${Math.round(100 * v)}\u00a0%`;
   const beside = given.published && modusPart.beside();
   const element = (tag, text, more = {}) => Object.assign(document.createElement(tag), { textContent: text }, more);
-  const counted = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+  const { counted } = modusView, named = (i) => modusView.named(data.labels[i]);
   const onDark = () => getComputedStyle(root).color.match(/\d+/g).slice(0, 3).reduce((sum, v) => sum + Number(v), 0) > 384; // the text is light there
 
   root.innerHTML = `
@@ -54,7 +54,7 @@ function modusHeadExplorer(root, given) {
       expert: (i) => [strongest(c, i), -share(c, strongest(c, i), i), i] }[state.order];
     return range(K).map((i) => [by(i), i]).sort(([a], [b]) => { const j = a.findIndex((v, k) => v !== b[k]); return j < 0 ? 0 : a[j] < b[j] ? -1 : 1; }).map((p) => p[1]);
   }
-  const told = (h, i) => `head ${h + 1}, ${data.labels[i]}: ${drawn.c[h][i]} of ${counted(total(drawn.c, i), "node")}`;
+  const told = (h, i) => `head ${h + 1}, ${named(i)}: ${drawn.c[h][i]} of ${counted(total(drawn.c, i), "node")}`;
 
   function draw() {
     const e = state.encoder, c = counts(e), order = columns(c), canvas = $("map"), mark = canvas.nextElementSibling;
@@ -74,7 +74,7 @@ function modusHeadExplorer(root, given) {
   }
   function enlarge() {
     const { c, order } = drawn, shown = modusView.around(order.indexOf(state.label), K, ($("cells").clientWidth || 330) - 24);
-    $("part").textContent = `${data.labels[order[shown[0]]]} to ${data.labels[order[shown.at(-1)]]}.`;
+    $("part").textContent = `${named(order[shown[0]])} to ${named(order[shown.at(-1)])}.`;
     modusView.fill($("cells"), range(H).map((h) => {
       const row = element("div", "", { className: "cells", role: "group" });
       row.setAttribute("aria-label", `head ${h + 1}`);
@@ -92,7 +92,7 @@ function modusHeadExplorer(root, given) {
   }
   function ofLabel(e, c) {
     const i = state.label, box = document.createElement("div");
-    box.append(element("p", data.labels[i] + (data.superclasses ? ` (${data.superclasses[i]})` : ""), { className: "title" }));
+    box.append(element("p", named(i) + (data.superclasses ? ` (${data.superclasses[i]})` : ""), { className: "title" }));
     box.append(element("p", `In encoder ${e + 1}, by head: nodes that recognise it (one bar per node, its value on the diagonal; grey: below the threshold); share of its test images that are named right with the head alone; how that of the whole network changes without the head`));
     for (const h of range(H)) {
       const line = element("div", `${h + 1}: `), of = data.encoders[e];

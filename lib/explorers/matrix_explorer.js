@@ -33,7 +33,7 @@ function modusMatrixExplorer(root, given) {
     chosen = k;
     const block = blocks[k], before = blocks.slice(0, k).reduce((sum, b) => sum + b.length, 0), percent = (v) => `${(100 * v) / K}%`;
     part("heading").textContent = block ? `Cluster ${k + 1} of ${blocks.length}` : "No cluster";
-    part("block").textContent = block ? block.map((i) => labels[i]).join(", ") : "";
+    part("block").textContent = block ? block.map((i) => modusView.named(labels[i])).join(", ") : "";
     mark.hidden = !block;
     if (block) Object.assign(mark.style, { left: percent(before), top: percent(before), width: percent(block.length), height: percent(block.length) });
   }

@@ -42,6 +42,8 @@ function modusNodeExplorer(root, given) {
   const choice = { run: given.run, site: given.site, node: given.node, label: -1, view: "field", threshold: given.threshold };
   let cell = null, shown = null, census = {}, turn = 0;
 
+  const { counted } = modusView, named = (i) => modusView.named(data.labels[i]);
+
   const available = (run) => Object.keys(run.sites).filter((site) => beside || site in given.parts);
   async function load(name) {
     if (data && data.run === choice.run && at && at.name === name) return;
@@ -83,7 +85,7 @@ function modusNodeExplorer(root, given) {
     dot(choice.node, text, 8);
     canvas.setAttribute("aria-label", `${found.length} nodes of ${at.name}: they recognise up to ${right} labels and have up to ${top} ones of noise; node ${choice.node} has ${found[choice.node].labels} and ${found[choice.node].noise}`);
     const best = i < 0 ? [] : found.map((f, n) => [f.diagonal(i), n]).filter(([v]) => v > t).sort((a, b) => b[0] - a[0]);
-    part("interest").textContent = i < 0 ? "A label of interest shows here which nodes of the site recognise it." : `${best.length} of ${found.length} nodes of ${at.name} recognise ${data.labels[i]}, most clearly first (value on the diagonal):`;
+    part("interest").textContent = i < 0 ? "A label of interest shows here which nodes of the site recognise it." : `${best.length} of ${found.length} nodes of ${at.name} recognise ${named(i)}, most clearly first (value on the diagonal):`;
     modusView.fill(part("nodes"), best.map(([v, n]) => modusView.button(`${n} (${v.toFixed(2)})`, n, () => choose({ node: n }))));
     root.dataset.nodes = JSON.stringify(best.map(([, n]) => n));
   }
@@ -101,25 +103,25 @@ function modusNodeExplorer(root, given) {
     modusView.paint(part("right"), K, K, (y, x) => kind(sorted[y], sorted[x]));
     const size = found.found.length ? (found.labels / found.found.length).toFixed(1) : "none";
     part("statistics").textContent = silent ? `Node ${n} of ${at.name} is silent: its field is nowhere positive.`
-      : `Node ${n} of ${at.name}: ${found.found.length} clusters, mean size ${size}, noise ${found.noise} of ${found.ones} ones, largest field ${(largest * at.unit[n]).toPrecision(3)}.`;
-    const several = found.found.filter((c) => c.length > 1), alone = found.found.filter((c) => c.length === 1).flat(), named = (c) => c.map((i) => data.labels[i]).join(", ");
-    const lines = several.map(named).concat(alone.length ? [`clusters of one label: ${named(alone)}`] : found.found.length ? [] : ["none"]);
+      : `Node ${n} of ${at.name}: ${counted(found.found.length, "cluster")}, mean size ${size}, noise ${found.noise} of ${found.ones} ones, largest field ${(largest * at.unit[n]).toPrecision(3)}.`;
+    const several = found.found.filter((c) => c.length > 1), alone = found.found.filter((c) => c.length === 1).flat(), listed = (c) => c.map(named).join(", ");
+    const lines = several.map(listed).concat(alone.length ? [`cluster${alone.length === 1 ? "" : "s"} of one label: ${listed(alone)}`] : found.found.length ? [] : ["none"]);
     part("clusters").replaceChildren(...lines.map((text) => Object.assign(document.createElement("li"), { textContent: text })));
     part("left").setAttribute("aria-label", `${choice.view} of node ${n} at ${at.name}, ${K} true labels by ${K} outputs; ${found.ones} ones at threshold ${t.toFixed(2)}`);
-    part("right").setAttribute("aria-label", `${found.found.length} clusters of node ${n} at ${at.name}, of ${found.labels} labels, moved to the diagonal; ${found.noise} ones of noise outside them`);
+    part("right").setAttribute("aria-label", `${counted(found.found.length, "cluster")} of node ${n} at ${at.name}, of ${counted(found.labels, "label")}, moved to the diagonal; ${found.noise} ones of noise outside them`);
     root.dataset.clusters = JSON.stringify(found.found);
     map();
     enlarge();
   }
   function told(i, j) {
     const colour = shown.kind(i, j), what = colour === SIGNAL ? ", in a cluster" : colour === NOISE ? ", noise" : "";
-    return `true label ${data.labels[i]}, output ${data.labels[j]}: field ${shown.field(i, j).toPrecision(3)}, normalised ${shown.normalised(i, j).toFixed(2)}${what}`;
+    return `true label ${named(i)}, output ${named(j)}: field ${shown.field(i, j).toPrecision(3)}, normalised ${shown.normalised(i, j).toFixed(2)}${what}`;
   }
   function enlarge() { // the chosen cell with its neighbours in the row
     const K = data.labels.length, order = shown.orders[+cell.sorted], colour = shown.colours[+cell.sorted];
     cell.row = Math.min(cell.row, K - 1); cell.column = Math.min(cell.column, K - 1);
     const i = order[cell.row], columns = modusView.around(cell.column, K, part("cells").clientWidth || 330);
-    part("row").textContent = `True label ${data.labels[i]}, outputs ${data.labels[order[columns[0]]]} to ${data.labels[order[columns.at(-1)]]}:`;
+    part("row").textContent = `True label ${named(i)}, outputs ${named(order[columns[0]])} to ${named(order[columns.at(-1)])}:`;
     modusView.fill(part("cells"), columns.map((x) => {
       const button = modusView.button("", x, () => point(cell.row, x, cell.sorted, true));
       button.style.background = modusView.css(colour(i, order[x]));
@@ -201,7 +203,7 @@ function modusNodeExplorer(root, given) {
   const onMap = (event) => {
     const canvas = part("map"), box = canvas.getBoundingClientRect();
     const n = nearest(((event.clientX - box.left) / box.width) * canvas.width, ((event.clientY - box.top) / box.height) * canvas.height), f = census.found[n];
-    part("onmap").textContent = `Node ${n}: ${f.labels} labels recognised (across), ${f.noise} ones of noise (up).`;
+    part("onmap").textContent = `Node ${n}: ${counted(f.labels, "label")} recognised (across), ${counted(f.noise, "one")} of noise (up).`;
     if (event.type === "click") choose({ node: n });
   };
   part("map").addEventListener("click", onMap);

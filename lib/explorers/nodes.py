@@ -108,9 +108,11 @@ class NodeExplorer(widgets.VBox):
         ((ones, index),) = snp.clusters(node, self.threshold.value, order)
         self.statistics = {name: int(of_node[0]) for name, of_node in snp.node_statistics(ones, index).items()}
         self.clusters = [[labels[i] for i in np.flatnonzero(index[0] == c)] for c in range(index.max() + 1)]
-        none = "none" if ones.any() else "none: this node is silent"
+        count, none = len(self.clusters), "none" if ones.any() else "none: this node is silent"
         found = html.escape("; ".join(", ".join(c) for c in self.clusters) or none)
-        self.words.value = f"<b>{len(self.clusters)} clusters</b>: {found}. Noise: {self.statistics['noise']} ones."
+        self.words.value = (
+            f"<b>{count} cluster{'s' * (count != 1)}</b>: {found}. Noise: {self.statistics['noise']} ones."
+        )
         self.picture.outputs = ()
         self.picture.append_display_data(
             charts.nodes.node_steps(node.fields()[0], labels, self.threshold.value, index[0])

@@ -61,9 +61,9 @@ function modusPruningExplorer(root, given) {
     root.dataset.kept = JSON.stringify(Object.fromEntries(Object.entries(masks).map(([layer, m]) => [layer, m.total])));
     root.dataset.shown = `${state.run} ${state.encoder} ${state.threshold} ${state.regime}`;
   }
-  const name = (layer, side, n) => (layer === "classifier" && side === "to" ? `label ${data.labels[n]}` : `node ${n}`);
+  const name = (layer, side, n) => (layer === "classifier" && side === "to" ? `label ${modusView.named(data.labels[n])}` : `node ${n}`);
   function told(layer, from, to) {
-    const m = masks[layer], shared = range(data.labels.length).filter((i) => m.a.has(from, i) && (m.b ? m.b.has(to, i) : i === to)).map((i) => data.labels[i]);
+    const m = masks[layer], shared = range(data.labels.length).filter((i) => m.a.has(from, i) && (m.b ? m.b.has(to, i) : i === to)).map((i) => modusView.named(data.labels[i]));
     const few = shared.slice(0, 8).join(", ") + (shared.length > 8 ? ` and ${shared.length - 8} more` : "");
     const sizes = m.b ? `they recognise ${m.a.count[from]} and ${m.b.count[to]} labels` : `the node recognises ${m.a.count[from]} labels`;
     return `${layer}, from ${name(layer, "from", from)} to ${name(layer, "to", to)}: ${shared.length ? `kept; common: ${few}` : "removed; none in common"} (${sizes}).`;
