@@ -49,8 +49,11 @@ def test_retraining_never_revives_a_weight(network, images):
     assert not torch.allclose(before, after)
 
 
-def test_retraining_the_read_out_leaves_the_encoders_alone(network, images):
-    found = masked.retrain(network, {}, dataclasses.replace(RECIPE, parts="readout"), images, seed=0)
+@pytest.mark.parametrize("optimiser", ["adamw", "muon"])
+def test_retraining_the_read_out_leaves_the_encoders_alone(network, images, optimiser):
+    recipe = dataclasses.replace(RECIPE, parts="readout", optimiser=optimiser)
+    found = masked.retrain(network, half(network), recipe, images, seed=0)
+    network = masked.make_permanent(masked.apply(network, half(network)))
     for name, value in network.state_dict().items():
         assert torch.equal(value, found.state_dict()[name]) != name.startswith(("norm.", "pool.", "classifier"))
 

@@ -83,10 +83,10 @@ def optimisers(network: nn.Module, recipe: TrainingRecipe) -> list[torch.optim.O
 
     Weight decay falls on parameters of two or more dimensions. Muon (K. Jordan, 2024) moves a matrix along its
     orthogonalised momentum; its steps are scaled to the size of AdamW's (arXiv:2502.16982), so that one rate serves
-    both. ValueError where there is no matrix for it.
+    both. A read-out that is trained alone has none. ValueError where there is no matrix for it.
     """
     named = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
-    if recipe.optimiser == "adamw":
+    if recipe.optimiser == "adamw" or recipe.parts == "readout":  # behind the encoders AdamW trains all
         return [adamw([p for _, p in named], recipe)]
     inner = [p for n, p in named if p.ndim == 2 and n.startswith("encoders.")]
     if not inner:
