@@ -318,9 +318,8 @@ PRUNED = ("readout.safetensors", "andc.csv", "andc_labels.csv")
     ("again", "names", "often"), [(("fields", "heads"), ("fields.safetensors", *HEADS), 3), (("andc",), PRUNED, 4)]
 )
 def test_stages_in_slices_are_those_of_one_piece(folder, monkeypatch, again, names, often):
-    monkeypatch.setattr(
-        "lib.measure.measure_each.__wrapped__.__defaults__", (measure.SILENCING, 10, None)
-    )  # images a batch
+    few = (measure.SILENCING, 10, None)  # images a batch
+    monkeypatch.setattr("lib.measure.measure_each.__wrapped__.__defaults__", few)
     runs.make("tiny").require(again[-1])
     whole = {name: (folder / name).read_bytes() for name in names}
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
