@@ -181,14 +181,17 @@ def levelled(mask: np.ndarray, generator: np.random.Generator, trades: int = 20)
     return found
 
 
-def whom(mask: np.ndarray, weight: np.ndarray, few: float = 0.1) -> dict[str, float]:
-    """Whom a mask leaves with what; mask and weight: (outputs, inputs).
+def whom(mask: np.ndarray, weight: np.ndarray, class_means: np.ndarray, few: float = 0.1) -> dict[str, float]:
+    """Whom a mask leaves with what; mask and weight: (outputs, inputs), class_means: (K, inputs), of the inputs.
 
     starved    share of the outputs that keep fewer than `few` of their inputs
     unheard    share of the inputs that fewer than `few` of the outputs keep
     uneven     standard deviation of the share that a node keeps, over nodes, mean of outputs and inputs
     leaning    correlation of that share with the node's mean |w|, likewise, of those that vary: are strong nodes kept?
     magnitude  share of the summed |w| that is kept; `energy`: of the summed squares
+    shift      by how much the mean over labels of what an output gets moves, root mean square over outputs, in units of
+               that output's standard deviation over labels; `raised`: mean over outputs, upward positive
+    blurred    the same of what is left when the means are made up for: what no longer tells labels apart as it did
     """
     size = np.abs(weight)
     shares, strengths = [mask.mean(axis) for axis in (1, 0)], [size.mean(axis) for axis in (1, 0)]
@@ -197,6 +200,10 @@ def whom(mask: np.ndarray, weight: np.ndarray, few: float = 0.1) -> dict[str, fl
         for share, strength in zip(shares, strengths, strict=True)
         if share.std() > 0 and strength.std() > 0
     ]
+    whole, removed = class_means @ weight.T, class_means @ (weight * ~mask).T
+    told = (spread := whole.std(0)) > 0
+    moved = -removed[:, told].mean(0) / spread[told]
+    blurred = removed[:, told].std(0) / spread[told]
     return {
         "starved": float((shares[0] < few).mean()),
         "unheard": float((shares[1] < few).mean()),
@@ -204,6 +211,9 @@ def whom(mask: np.ndarray, weight: np.ndarray, few: float = 0.1) -> dict[str, fl
         "leaning": float(np.mean(leaning)) if leaning else np.nan,
         "magnitude": float(size[mask].sum() / size.sum()),
         "energy": float((size[mask] ** 2).sum() / (size**2).sum()),
+        "shift": float(np.sqrt((moved**2).mean())) if told.any() else np.nan,
+        "raised": float(moved.mean()) if told.any() else np.nan,
+        "blurred": float(np.sqrt((blurred**2).mean())) if told.any() else np.nan,
     }
 
 

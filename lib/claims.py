@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from lib import snp
-from lib.experiments import filters, heads_tables, pruning_verdict, sharpening
+from lib.experiments import filters, heads_tables, pruning_tables, pruning_verdict, sharpening
 from lib.experiments import language as networks_of_language
 from lib.system.errors import unknown
+from lib.system.words import listed
 
 HOLDS, PART, NOT, UNMEASURED = "holds", "holds in part", "does not hold here", "not measured"
 SHARPENED = ("mha", "ff_hidden", "ff")  # places at which claim 3 is judged
@@ -127,7 +128,7 @@ def _of_paper(measured: Iterable[Finding]) -> list[str]:
 
 def _tally(verdicts: Sequence[str]) -> str:
     count = {v: n for v in (HOLDS, PART, NOT) if (n := verdicts.count(v))}
-    return _listed(f"{n} {v if n == 1 else v.replace('holds', 'hold').replace('does', 'do')}" for v, n in count.items())
+    return listed(f"{n} {v if n == 1 else v.replace('holds', 'hold').replace('does', 'do')}" for v, n in count.items())
 
 
 def _ours(measured: Iterable[Finding]) -> list[str]:
@@ -148,7 +149,7 @@ def _accuracy(run) -> Finding:
         "02-probes",
         *_where(places["rises"].all(), "`{}`"),
         "From the first encoder to the last, the probes' accuracy goes "
-        + _listed(goes(place, r) for place, r in mean.iterrows())
+        + listed(goes(place, r) for place, r in mean.iterrows())
         + ".",
         found,
         "{:.1%}",
@@ -213,7 +214,7 @@ def _sharpening(run) -> Finding:
     if here.all():
         failed = cases[~cases].reset_index().groupby(["place", "silencing"], sort=False)["threshold"]
         where = f"at threshold {snp.THRESHOLD:g} it sharpens everywhere, at others not " + "; ".join(
-            f"at `{place}` with the {SILENCED[silencing]} silenced ({_listed(map('{:g}'.format, thresholds))})"
+            f"at `{place}` with the {SILENCED[silencing]} silenced ({listed(map('{:g}'.format, thresholds))})"
             for (place, silencing), thresholds in failed
         )
     part = here.any() and not cases.all()
@@ -248,13 +249,13 @@ GROWTH = {  # columns of `sharpening.growth` and what is built on it, for reader
 def _grown(growth: pd.DataFrame) -> str:
     """What `sharpening.growth_of_seeds` found at each place, mean over seeds, beyond shuffled labels and untrained."""
     mean = growth.groupby(level="place", sort=False)[["first", "last", "change", "untrained"]].mean()
-    ends = _listed(f"from {r['first']:.1f} to {r['last']:.1f} at `{place}`" for place, r in mean.iterrows())
+    ends = listed(f"from {r['first']:.1f} to {r['last']:.1f} at `{place}`" for place, r in mean.iterrows())
     return f"{ends}; {_changed(mean['change'], mean['untrained'], 'untrained network')}"
 
 
 def _changed(change: pd.Series, untrained: pd.Series, name: str) -> str:
-    told = f"in this order, its excess over shuffled labels changes by {_listed(map(_signed, change))}"
-    return told + f", in the {name} by {_listed(map(_signed, untrained))}" * bool(untrained.notna().all())
+    told = f"in this order, its excess over shuffled labels changes by {listed(map(_signed, change))}"
+    return told + f", in the {name} by {listed(map(_signed, untrained))}" * bool(untrained.notna().all())
 
 
 def _signed(value: float) -> str:
@@ -267,12 +268,12 @@ def _pruning(run) -> Finding:
         return _unmeasured(claim, chapter, "No network was pruned by this run.")
     found = pruning_verdict.judge(run.seeds(stage), run.definition.retraining.thresholds)
     harmless = pd.Series([not d.lost for d in found.against("dense")], [f"{t:g}" for t in found.thresholds])
-    dense = _listed(
+    dense = listed(
         f"{d.accuracy:.1%} to {d.andc:.1%} ({d.kept:.0%} kept{_left_open(d)})" for d in found.against("dense")
     )
     controls = [d for d in found.differences if d.other != "dense"]
     gained = "; ".join(
-        f"at threshold {t:g} " + _listed(found.named(d) for d in controls if d.threshold == t)
+        f"at threshold {t:g} " + listed(found.named(d) for d in controls if d.threshold == t)
         for t in sorted({d.threshold for d in controls})
     )
     beside = f" Its points beyond each control with as many weights: {gained}; in brackets: within the margin of error."
@@ -280,7 +281,7 @@ def _pruning(run) -> Finding:
         {
             "threshold": f"{d.threshold:g}",
             "kept (%)": 100 * d.kept,
-            "compared with": pruning_verdict.NAMES[d.other],
+            "compared with": pruning_tables.NAMES[d.other],
             "its accuracy (%)": 100 * d.accuracy,
             "ANDC (%)": 100 * d.andc,
             "difference (points)": 100 * d.mean,
@@ -357,8 +358,8 @@ def _mechanism(run) -> Finding:
             for r in filters.READOUTS
         }
     )
-    ends = _listed(f"from {part['first'].mean():.1f} to {part['last'].mean():.1f} ({r})" for r, part in cnn.items())
-    largest = _listed(f"{', '.join(f'{b:g}' for b in _once(part['best']))} ({r})" for r, part in cnn.items())
+    ends = listed(f"from {part['first'].mean():.1f} to {part['last'].mean():.1f} ({r})" for r, part in cnn.items())
+    largest = listed(f"{', '.join(f'{b:g}' for b in _once(part['best']))} ({r})" for r, part in cnn.items())
     return Finding(
         claim,
         chapter,
@@ -476,11 +477,6 @@ def _once(values: Iterable[float]) -> list[float]:
     """One value for all where all are alike."""
     values = list(values)
     return values[:1] if len(set(values)) == 1 else values
-
-
-def _listed(texts) -> str:
-    *most, last = texts
-    return f"{', '.join(most)} and {last}" if most else last
 
 
 RULES = {

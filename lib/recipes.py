@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from lib.data.augment.plan import Augmentation
 from lib.system.checked import Part, Parts, added, checked
+from lib.system.words import count
 
 Counts = Annotated[tuple[PositiveInt, ...], Field(strict=False)]
 Rule = Literal["andc", "permuted", "exchanged", "random", "dealt", "levelled", "magnitude"]  # that need no images
@@ -101,8 +102,8 @@ class TrainingRecipe:
         falls = {"cosine": "down a cosine", "linear": "linearly down", "stable": "linearly down at the end"}
         optimiser = {"adamw": "AdamW", "muon": "Muon for the encoders' matrices and AdamW for the rest"}[self.optimiser]
         said = [
-            f"{_epochs(self.epochs)} in batches of {self.batch}",
-            f"{optimiser}, at a rate of {self.lr:g} after {_epochs(self.warmup_epochs)} of warm-up, then"
+            f"{count(self.epochs, 'epoch')} in batches of {self.batch}",
+            f"{optimiser}, at a rate of {self.lr:g} after {count(self.warmup_epochs, 'epoch')} of warm-up, then"
             f" {falls[self.schedule]} to {self.final_lr:g}",
             f"weight decay {self.weight_decay:g}, label smoothing {self.label_smoothing:g}",
         ]
@@ -115,9 +116,11 @@ class TrainingRecipe:
         if self.precision != "auto":
             where = ", where the machine gains by it" * (self.precision == "bf16")
             said.append(f"products in {self.precision}{where}")
-        stages = [f"{_epochs(epochs)} with the grid of tokens averaged {f} x {f}" for epochs, f in self.token_stages]
+        stages = [
+            f"{count(epochs, 'epoch')} with the grid of tokens averaged {f} x {f}" for epochs, f in self.token_stages
+        ]
         if rest := self.epochs - sum(epochs for epochs, _ in self.token_stages):
-            said += ["; ".join([*stages, f"{_epochs(rest)} at the end with all tokens"])] if stages else []
+            said += ["; ".join([*stages, f"{count(rest, 'epoch')} at the end with all tokens"])] if stages else []
         else:
             said.append("; ".join(stages))
         return ". ".join(text[0].upper() + text[1:] for text in [*said, self.augmentation.described()]) + "."
@@ -273,10 +276,6 @@ class RetrainingRecipe:
 
     def __post_init__(self):
         _lengths("epochs", self.epochs)
-
-
-def _epochs(number: float) -> str:
-    return f"{number:g} epoch{'s' * (number != 1)}"
 
 
 def _lengths(name: str, epochs: tuple[int, ...]):

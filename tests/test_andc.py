@@ -138,13 +138,28 @@ def test_whom_a_mask_leaves_with_what():
     weight = np.outer([4.0, 1, 1, 1], np.ones(20))
     mask = np.ones((4, 20), bool)
     mask[0, 1:] = False  # the strongest output keeps one of its twenty inputs
-    found = andc.whom(mask, weight)
+    means = np.arange(60.0).reshape(3, 20)
+    found = andc.whom(mask, weight, means)
     assert (found["starved"], found["unheard"]) == (0.25, 0) and found["leaning"] < 0
     assert found["magnitude"] == pytest.approx(64 / 140) and found["energy"] == pytest.approx((60 + 16) / (60 + 320))
-    even = andc.whom(np.ones((4, 20), bool), weight)
+    even = andc.whom(np.ones((4, 20), bool), weight, means)
     assert even["uneven"] == 0 and np.isnan(even["leaning"]) and even["energy"] == 1
-    kept = andc.whom(andc.largest(weight, 20), weight)
+    kept = andc.whom(andc.largest(weight, 20), weight, means)
     assert kept["leaning"] > 0 and kept["starved"] == 0.75
+    assert even["shift"] == even["raised"] == even["blurred"] == 0
+
+
+@given(hnp.arrays(bool, (6, 4)), st.integers(0, 99))
+def test_what_a_mask_does_to_means_is_told_from_what_it_does_to_differences_of_labels(mask, seed):
+    random = np.random.default_rng(seed)
+    weight, means = random.normal(size=(6, 4)), random.normal(size=(5, 4))
+    whole, masked = means @ weight.T, means @ (weight * mask).T
+    found, unit = andc.whom(mask, weight, means), whole.std(0)
+    assert found["raised"] == pytest.approx(np.mean((masked - whole).mean(0) / unit))
+    assert found["shift"] == pytest.approx(np.sqrt(np.mean(((masked - whole).mean(0) / unit) ** 2)))
+    centred = masked - masked.mean(0) - (whole - whole.mean(0))  # with the means made up for
+    assert found["blurred"] == pytest.approx(np.sqrt(np.mean((centred.std(0) / unit) ** 2)))
+    assert np.isnan(andc.whom(mask, weight, means[:1])["shift"])  # a single label: there is nothing to tell apart
 
 
 def test_the_best_weights_are_those_with_the_largest_scores():

@@ -11,10 +11,12 @@ from conftest import tiny_config
 from lib import cct
 from lib.data.augment.plan import Augmentation
 from lib.encoders import READOUT
-from lib.experiments import cost, masked, masks, pruning, smaller
+from lib.experiments import cost, masked, masks, pruning, pruning_tables, smaller
 from lib.recipes import Method, PruningRecipe, Rule, ScratchRecipe, TrainingRecipe
+from lib.sites import Site, record
 from lib.system import timing
 from lib.system.files import Journal
+from lib.training import evaluate
 
 RECIPE = TrainingRecipe(2, 20, lr=1e-2, warmup_epochs=0, augmentation=Augmentation(shift=1))
 
@@ -66,6 +68,34 @@ def test_scores_are_what_their_names_say(network, images):
     np.testing.assert_allclose(found.activation, whole.activation, rtol=1e-4)
     np.testing.assert_allclose(found.gradient, whole.gradient, rtol=1e-3, atol=1e-6)
     assert not any(p.grad is not None for p in network.parameters())
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_biases_make_up_for_the_mean_of_what_was_removed(network, images, biased):
+    first = {"1.linear1": half(network)["1.linear1"]}
+    if not biased:
+        network.encoders[0].linear1.bias = None
+
+    def mean(of) -> torch.Tensor:
+        outputs = []
+        with record(of, {"1.linear1": Site("encoders.0.linear1", "output")}, lambda _, x: outputs.append(x)):
+            evaluate.predict(of, images)
+        return torch.cat(outputs).mean((0, 1))
+
+    means = masked.mean_inputs(network, network.layers, images, batch=20)
+    whole, pruned = mean(network), mean(masked.make_permanent(masked.apply(network, first)))
+    found = masked.compensated(network, first, means)
+    assert removed_are_zero(found, first) and not torch.allclose(pruned, whole, atol=1e-2)
+    torch.testing.assert_close(mean(found), whole, atol=1e-5, rtol=0)
+    every = masked.compensated(network, {n: np.ones_like(m) for n, m in half(network).items()}, means)
+    torch.testing.assert_close(evaluate.predict(every, images), evaluate.predict(network, images), atol=1e-5, rtol=0)
+
+
+def test_means_of_inputs_do_not_depend_on_batches(network, images):
+    whole, parts = (masked.mean_inputs(network, network.layers, images, batch) for batch in (60, 7))
+    for name, mean in whole.items():
+        assert mean.shape == (network.get_submodule(network.layers[name].module).in_features,)
+        np.testing.assert_allclose(mean, parts[name], atol=1e-6)
 
 
 def idle(network: cct.CCT) -> cct.CCT:
@@ -163,9 +193,14 @@ def test_latency_is_a_ratio_to_the_first_network(network):
 
 
 def test_the_cells_of_a_study_are_distinct_and_cover_every_regime():
-    cells = list(pruning.cells(PruningRecipe(), 3)) + pruning.scratch_cells(ScratchRecipe((0.5,)))
+    recipe = PruningRecipe()
+    cells = [
+        *pruning.cells(recipe, 3),
+        *pruning.compensated_cells(recipe),
+        *pruning.scratch_cells(ScratchRecipe((0.5,))),
+    ]
     assert len({tuple(c.values()) for c in cells}) == len(cells)
-    assert {c["regime"] for c in cells} == {"none", "readout", "retrained", "scratch"}
+    assert {c["regime"] for c in cells} == set(pruning_tables.REGIMES) - {pruning_tables.LONGEST}
 
 
 def test_fewer_methods_are_retrained_where_a_recipe_says_so():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from conftest import CONFIG, tiny_config, tiny_images
 from lib import andc, cct, data, runs
 from lib.data.augment.plan import Augmentation
-from lib.experiments import masked, retraining
+from lib.experiments import masked, pruning, pruning_tables, retraining
 from lib.experiments.masks import Masks
 from lib.recipes import RetrainingRecipe, ScheduleRecipe, TrainingRecipe
 from lib.runs import compute
@@ -213,6 +213,10 @@ def test_the_stages_of_a_run(folder, monkeypatch):
     assert {"dense", "csr", "compacted"} <= set(run.table("retraining_cost")["form"])
     assert set(run.table("controls")["method"]) == {"dealt", "levelled"}
     assert set(run.table("controls")["regime"]) == {"none", "retrained"}
+    made_up = run.table("compensated")
+    assert set(made_up["method"]) == {"dense", *pruning.COMPENSATED} and set(made_up["regime"]) == {"compensated"}
+    plain = pruning_tables.of_seeds([run])
+    assert pruning_tables.dense(plain, "compensated") == pruning_tables.dense(plain, "none")
     learnt = []
     keep = loop.train
 

@@ -9,6 +9,7 @@ import pandas as pd
 from lib import snp
 from lib.charts.base import PANEL, SHARE, described, lines, told_apart
 from lib.charts.palette import NEUTRAL, NOISE, PLACES, SIGNAL, TEXT, ordered
+from lib.system.words import listed
 
 SHUFFLED, UNTRAINED = "labels shuffled", "untrained"  # controls, by their names in legends
 TICKS = (0.5, 1, 2, 5, 10, 20, 50, 100)  # of a logarithmic axis
@@ -81,7 +82,7 @@ def with_control(
         facet("place:N", title=None, sort=order), **({"columns": columns} if columns else {})
     )
     chart = chart.resolve_axis(x="independent") if columns else chart
-    return described(chart, f"{title} along the encoders, measured and {_listed(_controls(table, control))}")
+    return described(chart, f"{title} along the encoders, measured and {listed(_controls(table, control))}")
 
 
 def beside_untrained(table: pd.DataFrame, run, value: str = "snr") -> pd.DataFrame:
@@ -123,10 +124,6 @@ def beside(
     colours = {name: hues[name] for name in ("measured", *_controls(table, control))}
     number = ".1%" if percent else ".3~f"
     return lines(long, colours, title, along, panel, along_title or along, number, percent)
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join(names)
 
 
 def by_threshold(table: pd.DataFrame, value: str, title: str) -> alt.Chart:
@@ -197,5 +194,5 @@ def sharpening(table: pd.DataFrame) -> alt.Chart:
     )
     return described(
         chart,
-        "Signal-to-noise ratio along the encoders at several thresholds, read-out or input silenced: " + _listed(kinds),
+        "Signal-to-noise ratio along the encoders at several thresholds, read-out or input silenced: " + listed(kinds),
     )

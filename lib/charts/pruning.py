@@ -7,6 +7,7 @@ import pandas as pd
 
 from lib.charts.base import PANEL, SHARE, described, told_apart
 from lib.charts.palette import COLOURS, NEUTRAL, NOISE, SIGNAL, TEXT, colours
+from lib.experiments.pruning_tables import NAMES, REGIMES
 
 METHODS = {  # method -> colour; the rule, its controls, and the criteria that look at weights
     "andc": SIGNAL,
@@ -20,18 +21,13 @@ METHODS = {  # method -> colour; the rule, its controls, and the criteria that l
     "gradient": "#c779ba",
 }
 UNPRUNED = {"dense": TEXT}
-WORDS = {"andc": "ANDC", "dense": "unpruned"}  # names of methods that are no words; legends show these
-PANELS = {  # layers and regimes in the order of their panels, with their titles
-    "linear1": "linear1", "linear2": "linear2", "classifier": "classifier", "all": "all",
-    "none": "nothing trained", "readout": "the classifier retrained", "retrained": "retrained",
-    "retrained for long": "retrained for long", "scratch": "trained from scratch with the mask",
-}  # fmt: skip
+PANELS = {name: name for name in ("linear1", "linear2", "classifier", "all")} | REGIMES  # in their order, with titles
 
 
 def _methods(table: pd.DataFrame) -> dict:
     present = set(table["method"])
     colours = {m: colour for m, colour in (UNPRUNED | METHODS).items() if m in present}
-    return told_apart("method", colours, "method", labelExpr=f"{WORDS}[datum.label] || datum.label")
+    return told_apart("method", colours, "method", labelExpr=f"{NAMES}[datum.label] || datum.label")
 
 
 def accuracy_by_kept(

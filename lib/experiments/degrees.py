@@ -29,24 +29,28 @@ METHODS = ("random", "exchanged", "dealt", "permuted", "andc", "levelled", "magn
 
 
 def of_run(run, thresholds: Iterable[float], methods: Iterable[str] = METHODS) -> pd.DataFrame:
-    """One row a threshold and method: `andc.whom`, mean over the feed-forward layers, and top1 without retraining.
+    """One row a threshold and method: `andc.whom`, mean over feed-forward layers, and accuracies without retraining.
 
-    `alike`: share of the kept weights that the rule keeps too. top1 is NaN where a mask was not tried. From stored
-    weights and class means: no image is needed.
+    top1: of the masked network; compensated: where its biases make up for the means; NaN where a mask was not tried.
+    `alike`: share of the kept weights that the rule keeps too. From stored weights and class means, which are those of
+    values as the probe of a layer's inputs pools them: no image is needed.
     """
     nodes = {s: andc.Nodes(run.class_means(s, "train"), run.weight(s)) for s in run.sites}
     masks = Masks(run.network(), nodes, run.definition.seed)
-    measured = pruning_tables.select(pruning_tables.of_seeds([run]), regime="none", layers="ff")
-    accuracy = measured.groupby(["threshold", "method"])["top1"].mean()
+    layers = masks.network.layers
+    measured = pruning_tables.select(pruning_tables.of_seeds([run]), layers="ff")
+    accuracy = measured.groupby(["regime", "threshold", "method"])["top1"].mean()
     rows = []
     for threshold in thresholds:
         rule = masks.of("andc", threshold)
         for method in methods:
             found = masks.of(method, threshold)
-            whom = pd.DataFrame([andc.whom(mask, masks.weight(name)) for name, mask in found.items()]).mean()
+            each = {name: (masks.weight(name), nodes[layers[name].inputs].class_means) for name in found}
+            whom = pd.DataFrame([andc.whom(mask, *each[name]) for name, mask in found.items()]).mean()
             alike = np.mean([(mask & rule[name]).sum() / max(1, mask.sum()) for name, mask in found.items()])
-            top1 = accuracy.get((threshold, method), np.nan)
-            rows.append({"threshold": threshold, "method": method, "top1": top1, "alike": alike, **whom})
+            top1, made_up = (accuracy.get((r, threshold, method), np.nan) for r in ("none", "compensated"))
+            about = {"threshold": threshold, "method": method, "top1": top1, "compensated": made_up, "alike": alike}
+            rows.append(about | whom.to_dict())
     return pd.DataFrame(rows)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lib.experiments import chance, pruning_tables
+from lib.system.words import count
 
 CELL = ["regime", "layers", "encoder", "reading", "threshold"]
 CONTROLS = ("permuted", "random", "magnitude")
@@ -41,7 +42,7 @@ def _lengths(runs: list) -> list[pd.DataFrame]:
     lengths = pruning_tables.of_lengths(runs)
     about = {"layers": "ff", "encoder": 0, "reading": "diagonal", "draw": 0}
     each = {e: lengths[lengths["epochs"] == e] for e in sorted(set(lengths["epochs"])) if e}  # 0 is regime "none"
-    return [part.assign(regime=f"{e} epoch{'s' * (e > 1)}", **about) for e, part in each.items()]
+    return [part.assign(regime=count(e, "epoch"), **about) for e, part in each.items()]
 
 
 def _against(table: pd.DataFrame, control: str) -> pd.DataFrame:

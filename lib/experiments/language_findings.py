@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from lib import snp
-from lib.experiments import language, pruning_verdict, sharpening
+from lib.experiments import language, pruning_tables, sharpening
+from lib.system.words import listed
 
 MISSING = "Not measured yet."
 
@@ -62,14 +63,9 @@ def measured(networks: language.Networks, defined: language.Networks) -> str:
         if runs:
             accuracy = sum(run.results["test_accuracy"] for run in runs) / len(runs)
             about = f"test accuracy {accuracy:.1%}{' on average' * (len(runs) > 1)}"
-            about += f"; {_listed(missing)} not measured yet" * bool(missing)
-        told.append(" ".join(filter(None, (f"**{name}**", _listed(there or missing), f"({about})"))))
+            about += f"; {listed(missing)} not measured yet" * bool(missing)
+        told.append(" ".join(filter(None, (f"**{name}**", listed(there or missing), f"({about})"))))
     return f"The networks and their runs: {', '.join(told)}."
-
-
-def _listed(parts: Sequence[str]) -> str:
-    """ "a, b and c"."""
-    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def keep_to_domains(clusters: pd.DataFrame) -> str:
@@ -182,7 +178,7 @@ def sharpened(networks: language.Networks, nodes: pd.DataFrame) -> str:
     found = {name: language.sharper(networks, name) for name in ("fine-tuned", "as published")}
     told = [f"{_at(places)} ({name})" for name, places in found.items() if places is not None]
     about = "Beyond shuffled labels and beyond random weights, nodes sharpen {}, with the read-out silenced.\n\n"
-    return about.format(_listed(told)) * bool(told) + growth(nodes)
+    return about.format(listed(told)) * bool(told) + growth(nodes)
 
 
 def growth(nodes: pd.DataFrame) -> str:
@@ -209,7 +205,7 @@ def elsewhere(nodes: pd.DataFrame, run: str, networks: language.Networks) -> str
     here = {name: language.sharper(networks, name) for name in ("fine-tuned", "as published")}
     told = [f"{_at(places)} ({name})" for name, places in here.items() if places is not None]
     return f"Run `{run}` has not been made yet. It would show whether nodes sharpen where they do here" + (
-        f", that is {_listed(told)}." if told else "."
+        f", that is {listed(told)}." if told else "."
     )
 
 
@@ -219,7 +215,7 @@ def domains(clusters: pd.DataFrame, owners: pd.DataFrame) -> str:
     trained = [name for name in clusters["network"].unique() if name != "random weights"]
     lasts = {name: _last(language.against_random_weights(clusters, name)) for name in trained}
     if judged := {name: last for name, last in lasts.items() if last["sign"].notna().all()}:
-        more = _listed([f"{_at(last.index[last['sign'] > 0])} ({name})" for name, last in judged.items()])
+        more = listed([f"{_at(last.index[last['sign'] > 0])} ({name})" for name, last in judged.items()])
         said.append(f"At the last encoder, clusters keep to domains more than at random weights {more}.")
     if len(owners):
         said.append(heads_and_domains(owners))
@@ -296,14 +292,14 @@ def pruning(pruned: pd.DataFrame) -> str:
         points = part["difference"].map("{:+.1%}".format).str.rstrip("%")
         told = points.where(part["sign"] != 0, "(" + points + ")")
         others = [
-            f"{pruning_verdict.NAMES[row.other]} {row.accuracy:.1%}, {text}"
+            f"{pruning_tables.NAMES[row.other]} {row.accuracy:.1%}, {text}"
             for row, text in zip(part.itertuples(), told, strict=True)
         ]
         first = part.iloc[0]
         lines.append(f"- {name}, {first['kept']:.0%} kept: ANDC {first['andc']:.1%}; {'; '.join(others)}.")
     if not lines:
         return MISSING
-    names, said = pruning_verdict.NAMES | {"dense": "the unpruned network"}, []
+    names, said = pruning_tables.NAMES | {"dense": "the unpruned network"}, []
     signs = {names[other]: of for other, of in retrained.groupby("other", sort=False)["sign"]}
     for word, sign in (("worse than", -1), ("better than", 1)):
         counts = [f"{name} in {(of == sign).sum()} of {len(of)}" for name, of in signs.items() if (of == sign).any()]
@@ -323,8 +319,8 @@ def methods(pruned: pd.DataFrame) -> pd.DataFrame:
 
     A column a network and threshold, with the share of weights kept there; NaN where a method was not tried.
     """
-    words = {regime: text.capitalize() for regime, text in pruning_verdict.REGIMES.items()}
-    words |= {"andc": "ANDC"} | pruning_verdict.NAMES
+    words = {regime: text.capitalize() for regime, text in pruning_tables.REGIMES.items()}
+    words |= {"andc": pruning_tables.NAMES["andc"]} | pruning_tables.NAMES
     kept = pruned.groupby(["network", "threshold"])["kept"].transform("mean")
     column = [f"threshold {t:g}, {share:.0%} kept" for t, share in zip(pruned["threshold"], kept, strict=True)]
     cells = pruned.assign(at=column)

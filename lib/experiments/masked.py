@@ -1,7 +1,7 @@
-"""Networks with masked layers: applying masks, what the pruning baselines score weights by, and retraining."""
+"""Networks with masked layers: applying masks, with or without their means, scores of the baselines, retraining."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from lib.data import Batch, LabelledSet, batches
 from lib.encoders import READOUT, Encoders
 from lib.probes import Probe
 from lib.recipes import TrainingRecipe
-from lib.sites import Site, record
+from lib.sites import Site, evaluating, record
 from lib.training import loop
 from lib.training.resume import Sums
 
@@ -44,6 +44,22 @@ def make_permanent(network: Encoders) -> Encoders:
     return network
 
 
+def compensated(network: Encoders, masks: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]) -> Encoders:
+    """A plain masked copy whose biases make up for what the removed weights gave on average.
+
+    means: layer -> (inputs,), of `mean_inputs`. A layer whose inputs have these means gives its outputs the means that
+    they have in the whole network; what is lost is what told examples apart. Mean replacement of single units is that
+    of Evci et al., "Mean Replacement Pruning" (2018).
+    """
+    found = make_permanent(apply(network, masks))
+    for name in masks:
+        whole, module = (n.get_submodule(network.layers[name].module) for n in (network, found))
+        mean = torch.from_numpy(means[name]).to(module.weight)
+        removed = (whole.weight - module.weight).detach() @ mean
+        module.bias = nn.Parameter(removed if module.bias is None else module.bias.detach() + removed)
+    return found
+
+
 def retrain(
     network: Encoders, masks: Mapping[str, np.ndarray], recipe: TrainingRecipe, images: LabelledSet, seed: int
 ) -> Encoders:
@@ -66,24 +82,42 @@ def scores(network: Encoders, layers: Iterable[str], images: LabelledSet, batch:
     """The criteria of the baselines for each weight of some layers, from (training) images."""
     network = copy.deepcopy(network).eval()
     device = next(network.parameters()).device
-    modules = {name: network.get_submodule(network.layers[name].module) for name in layers}
-    inputs = {name: torch.zeros(m.in_features, device=device) for name, m in modules.items()}
+    sizes = mean_inputs(network, layers, images, batch, torch.abs)
+    for current in batches(images, device, batch):
+        (F.cross_entropy(network(*current.given), current.labels, reduction="sum") / len(images)).backward()
+    found = {}
+    for name, size in sizes.items():
+        weight = network.get_submodule(network.layers[name].module).weight
+        w, gradient = (t.detach().cpu().numpy() for t in (weight, weight.grad))
+        found[name] = Scores(np.abs(w), np.abs(w) * size, np.abs(w * gradient))
+    return found
 
+
+def mean_inputs(
+    network: Encoders,
+    layers: Iterable[str],
+    images: LabelledSet,
+    batch: int = 250,
+    of: Callable[[torch.Tensor], torch.Tensor] = lambda x: x,
+) -> dict[str, np.ndarray]:
+    """Mean of each input of some layers over (training) images and their tokens, padding apart: layer -> (inputs,).
+
+    of: what of a value is averaged.
+    """
+    device = next(network.parameters()).device
+    places = {name: Site(network.layers[name].module, "input") for name in layers}
+    found: dict[str, torch.Tensor] = dict.fromkeys(places, torch.zeros((), device=device))
     current: Batch
 
     def add(name: str, x: torch.Tensor):
         padded = x.ndim == 3 and current.mask is not None
-        inputs[name] += (x[current.mask] if padded else x.flatten(0, -2)).detach().abs().mean(0) * len(x) / len(images)
+        values = of(x[current.mask] if padded else x.flatten(0, -2))
+        found[name] = found[name] + values.mean(0) * (len(x) / len(images))
 
-    with record(network, {name: Site(network.layers[name].module, "input") for name in modules}, add):
+    with evaluating(network), record(network, places, add):
         for current in batches(images, device, batch):
-            (F.cross_entropy(network(*current.given), current.labels, reduction="sum") / len(images)).backward()
-    found = {}
-    for name, module in modules.items():
-        w = module.weight.detach()
-        criteria = (w.abs(), w.abs() * inputs[name], (w * module.weight.grad).abs())
-        found[name] = Scores(*(c.cpu().numpy() for c in criteria))
-    return found
+            network(*current.given)
+    return {name: mean.cpu().numpy() for name, mean in found.items()}
 
 
 def readout_nodes(network: Encoders, images: LabelledSet, kept: Sums | None = None) -> Nodes:

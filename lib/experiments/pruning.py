@@ -1,10 +1,10 @@
-"""What ANDC costs in accuracy, and whether its rule earns anything: masks by many rules, in four regimes, as a table.
+"""What ANDC costs in accuracy, and whether its rule earns anything: masks by many rules, in five regimes, as a table.
 
 One row of the table is one masked network, told apart by the columns of `KEY`:
 
-regime     "none": masked and tested; "readout": then only the read-out trained; "retrained": then the whole network
-           trained shortly, masks in place; "scratch": a new network trained with the mask from the start, as the
-           unpruned one was
+regime     "none": masked and tested; "compensated": nothing trained either, but biases make up for the mean of what
+           was removed; "readout": then only the read-out trained; "retrained": then the whole network trained shortly,
+           masks in place; "scratch": a new network trained with the mask from the start, as the unpruned one was
 layers     "linear1", "linear2", "classifier", "ff" (linear1 and linear2) or "all"
 encoder    the only encoder pruned, or 0 for all of them
 reading    of the rule, as in `andc.READINGS`
@@ -34,7 +34,10 @@ from lib.system.files import Journal
 from lib.training import evaluate, loop
 from lib.training.resume import Deadline
 
+UNTRAINED = ("none", "compensated")  # regimes in which nothing is trained; they may be tested on fewer images
 KEY = ("regime", "layers", "encoder", "reading", "threshold", "method", "draw")
+
+COMPENSATED = ("andc", "permuted", "random", "dealt", "levelled", "magnitude")
 
 
 def row(regime, layers, threshold, method, draw=0, encoder=0, reading="diagonal") -> dict:
@@ -78,6 +81,13 @@ def control_cells(recipe: PruningRecipe) -> Iterator[dict]:
         yield row("retrained", "ff", threshold, method)
 
 
+def compensated_cells(recipe: PruningRecipe) -> Iterator[dict]:
+    """The keys of the rows of networks whose biases make up for the mean of what was removed, one draw of each mask."""
+    yield row("compensated", "all", 1.0, "dense")
+    for threshold, method in itertools.product(recipe.thresholds, COMPENSATED):
+        yield row("compensated", "ff", threshold, method)
+
+
 def scratch_cells(recipe: ScratchRecipe) -> list[dict]:
     """The keys of the rows of networks that are trained from scratch."""
     return [row("scratch", "ff", t, m) for t, m in itertools.product(recipe.thresholds, recipe.methods)]
@@ -112,6 +122,12 @@ class PruningExperiment:
         images = self.train_images.balanced(self.recipe.score_images, self.seed)
         return masked.scores(self.network, self.network.layers, images)
 
+    @cached_property
+    def means(self) -> dict[str, np.ndarray]:
+        """The mean of what each input of a layer gets in the whole network."""
+        images = self.train_images.balanced(self.recipe.score_images, self.seed)
+        return masked.mean_inputs(self.network, self.network.layers, images)
+
     def rows(self, keys: list[dict], journal: Journal, deadline: Deadline) -> tuple[list[dict], list[dict]]:
         """One row a cell, and the accuracy per label of the cells of regime "retrained"; goes on from the journal.
 
@@ -141,7 +157,7 @@ class PruningExperiment:
     def measure(self, key: dict) -> dict:
         """Test accuracy of the network masked as `key` says, and the share of weights that the pruned layers keep."""
         masks = self.masks(key)
-        untrained = key["regime"] == "none"
+        untrained = key["regime"] in UNTRAINED
         images = self.sweep_images if untrained else self.test_images
         precision = self.recipe.precision if untrained else "fp32"
         logits = evaluate.predict(self.trained(key, masks), images, precision=precision)
@@ -164,6 +180,8 @@ class PruningExperiment:
             return masked.make_permanent(new)
         if key["regime"] == "none":
             return masked.make_permanent(masked.apply(self.network, masks))
+        if key["regime"] == "compensated":
+            return masked.compensated(self.network, masks, self.means)
         short = dataclasses.replace(
             self.training,
             epochs=self.recipe.retraining_epochs,

@@ -8,15 +8,34 @@ from lib.experiments import chance
 from lib.experiments.retraining import COLUMNS
 
 LONGEST = "retrained for long"  # the regime of the longest retraining that was measured
+REGIMES = {  # what was trained after pruning, in words
+    "none": "nothing trained",
+    "compensated": "nothing trained, means made up for",
+    "readout": "the classifier retrained",
+    "retrained": "retrained",
+    LONGEST: LONGEST,
+    "scratch": "trained from scratch with the mask",
+}
+NAMES = {  # of methods in a sentence, in the order in which they are told
+    "dense": "unpruned",
+    "andc": "ANDC",
+    "permuted": "permuted",
+    "random": "random",
+    "magnitude": "magnitude",
+    "dealt": "dealt",
+    "levelled": "levelled",
+    "exchanged": "exchanged",
+    "activation": "activation",
+    "gradient": "gradient",
+}
 
 
 def of_seeds(runs: Iterable) -> pd.DataFrame:
-    """The tables "andc" of several runs as one, with the column seed; "controls" and "scratch" where they exist."""
+    """The tables "andc" of several runs as one, with the column seed; what other stages add where it exists."""
     parts = []
     for run in runs:
         own = [run.table("andc")]
-        if run.has("controls"):
-            own.append(run.table("controls"))
+        own += [run.table(stage) for stage in ("controls", "compensated") if run.has(stage)]
         if run.has("scratch") and len(scratch := run.table("scratch")):
             facts = run.results
             unpruned = own[0][:1].assign(regime="scratch", top1=facts["test_accuracy"], images=facts["test_images"])

@@ -12,26 +12,8 @@ import numpy as np
 import pandas as pd
 
 from lib.experiments import chance, pruning_tables
-
-NAMES = {  # of what ANDC is compared with, in a sentence
-    "dense": "unpruned",
-    "permuted": "permuted",
-    "random": "random",
-    "magnitude": "magnitude",
-    "dealt": "dealt",
-    "levelled": "levelled",
-    "exchanged": "exchanged",
-    "activation": "activation",
-    "gradient": "gradient",
-}
-
-
-REGIMES = {  # what was trained after pruning, in words
-    "none": "nothing trained",
-    "readout": "the classifier retrained",
-    "retrained": "retrained",
-    "scratch": "trained from scratch with the mask",
-}
+from lib.experiments.pruning_tables import NAMES, REGIMES
+from lib.system.words import count
 
 
 @dataclass(frozen=True)
@@ -79,7 +61,7 @@ class Judgement:
     def how(self) -> str:
         """How networks were retrained, and in how many seeds."""
         longer = "" if self.longest else "longer retraining was not measured; "
-        return f"{self.retraining} ({longer}{self.seeds} seed{'s' * (self.seeds > 1)})"
+        return f"{self.retraining} ({longer}{count(self.seeds, 'seed')})"
 
     def against(self, other: str) -> list[Difference]:
         """The differences to one method, by threshold."""
@@ -97,7 +79,7 @@ class Judgement:
 
     def told(self, difference: Difference) -> str:
         """A difference in points, with its seeds where it has fewer of them than others have."""
-        seeds = f" of {difference.seeds} seed{'s' * (difference.seeds > 1)} only"
+        seeds = f" of {count(difference.seeds, 'seed')} only"
         return f"{difference}" + seeds * (difference.seeds < self.seeds)
 
     def named(self, difference: Difference) -> str:
@@ -148,15 +130,13 @@ def judge(runs: Iterable, thresholds: Iterable[float]) -> Judgement:
     lengths = pruning_tables.of_lengths(runs)
     if len(lengths):
         table = pruning_tables.longest(lengths)
-        epochs = int(lengths["epochs"].max())
-        retraining = f"retrained for {epochs} epoch{'s' * (epochs > 1)}"
+        retraining = f"retrained for {count(lengths['epochs'].max(), 'epoch')}"
     else:
         table = pruning_tables.of_seeds(runs)
         table = table[table["regime"] == "retrained"]
         recipe = runs[0].definition.andc
         images = f" on {recipe.retraining_images:,} examples" if recipe.retraining_images else ""
-        epochs = f"{recipe.retraining_epochs} epoch{'s' * (recipe.retraining_epochs > 1)}"
-        retraining = f"retrained for {epochs}{images}"
+        retraining = f"retrained for {count(recipe.retraining_epochs, 'epoch')}{images}"
     known = sorted(set(pruning_tables.select(table, layers="ff", method="andc")["threshold"]))
     if not (judged := [t for t in thresholds if t in known]):
         raise ValueError(f"no network was pruned at the thresholds {thresholds} and retrained; there are {known}")
@@ -171,8 +151,8 @@ def regimes(table: pd.DataFrame, threshold: float) -> list[Judgement]:
     """
     rule = pruning_tables.select(table, layers="ff", method="andc")
     found = []
-    for regime, tried in rule.groupby("regime", sort=False)["threshold"]:
-        nearest = min(tried, key=lambda t: abs(t - threshold))
+    for regime in (name for name in REGIMES if name in set(rule["regime"])):
+        nearest = min(rule["threshold"][rule["regime"] == regime], key=lambda t: abs(t - threshold))
         there = tuple(differences(table[table["regime"] == regime], nearest))
         found.append(Judgement(REGIMES[regime], max(d.seeds for d in there), there))
     return found

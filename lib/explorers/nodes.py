@@ -15,6 +15,7 @@ from lib.explorers import packing
 from lib.explorers.page import script
 from lib.measure import SILENCING
 from lib.system.errors import unknown
+from lib.system.words import count
 
 MOST = 3_000_000  # bytes of numbers that a page may hold
 
@@ -108,10 +109,10 @@ class NodeExplorer(widgets.VBox):
         ((ones, index),) = snp.clusters(node, self.threshold.value, order)
         self.statistics = {name: int(of_node[0]) for name, of_node in snp.node_statistics(ones, index).items()}
         self.clusters = [[labels[i] for i in np.flatnonzero(index[0] == c)] for c in range(index.max() + 1)]
-        count, none = len(self.clusters), "none" if ones.any() else "none: this node is silent"
+        none = "none" if ones.any() else "none: this node is silent"
         found = html.escape("; ".join(", ".join(c) for c in self.clusters) or none)
         self.words.value = (
-            f"<b>{count} cluster{'s' * (count != 1)}</b>: {found}. Noise: {self.statistics['noise']} ones."
+            f"<b>{count(len(self.clusters), 'cluster')}</b>: {found}. Noise: {self.statistics['noise']} ones."
         )
         self.picture.outputs = ()
         self.picture.append_display_data(

@@ -48,6 +48,7 @@ TABLES = {  # name of a table -> the stage that makes it
     "andc_latency": "andc",
     "scratch": "scratch",
     "controls": "controls",
+    "compensated": "compensated",
     "rates": "rates",
     "retraining": "retraining",
     "retraining_labels": "retraining",
@@ -57,7 +58,7 @@ TABLES = {  # name of a table -> the stage that makes it
     "untrained": "untrained",
     "cnn": "cnn",
 }
-WITH_EMPTY_TEXT = ("andc", "scratch", "controls")  # tables in which an empty field is an empty text
+WITH_EMPTY_TEXT = ("andc", "scratch", "controls", "compensated")  # tables in which an empty field is an empty text
 REST = "_rest"
 PUBLISHED_PLACES = ("mha", "ff_hidden", "ff")  # of large networks: where the book's claims are judged
 

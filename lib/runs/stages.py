@@ -5,7 +5,7 @@ through these results, and never asks for another stage.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -179,11 +179,18 @@ def train_pruned(job: Job) -> Made:
 
 def prune_by_controls(job: Job) -> Made:
     """Further masked networks: they tell which connections the rule keeps from how many it leaves a node."""
-    experiment = _pruning(job)
-    journal = Journal(job.results.unfinished("controls.jsonl"), job.inputs)
-    rows, _ = experiment.rows(list(pruning.control_cells(job.definition.andc)), journal, job.deadline)
-    written = job.results.write_tables(controls=rows)
-    return Made(written, {"control_networks": len(rows)}, {"seconds": journal.seconds})
+    return _masked(job, "controls", "control_networks", pruning.control_cells(job.definition.andc))
+
+
+def compensate(job: Job) -> Made:
+    """Masked networks whose biases make up for the mean of what was removed: is it the mean that masks lose?"""
+    return _masked(job, "compensated", "compensated_networks", pruning.compensated_cells(job.definition.andc))
+
+
+def _masked(job: Job, table: str, counted: str, cells: Iterable[dict]) -> Made:
+    journal = Journal(job.results.unfinished(f"{table}.jsonl"), job.inputs)
+    rows, _ = _pruning(job).rows(list(cells), journal, job.deadline)
+    return Made(job.results.write_tables(**{table: rows}), {counted: len(rows)}, {"seconds": journal.seconds})
 
 
 def _pruning(job: Job, readout: andc.Nodes | None = None, checkpoint: Path | None = None) -> PruningExperiment:
@@ -335,6 +342,7 @@ STAGES = {
     "andc": Stage(1, prune, ("train", "probes", "fields"), ("andc", "training", "seed")),
     "scratch": Stage(1, train_pruned, ("train", "fields", "andc"), ("scratch", "training", "seed"), optional=True),
     "controls": Stage(1, prune_by_controls, ("train", "probes", "fields"), ("andc", "training", "seed"), optional=True),
+    "compensated": Stage(1, compensate, ("train", "probes", "fields"), ("andc", "training", "seed"), optional=True),
     "rates": Stage(1, try_rates, ("train",), ("data", "seed", "network", "training", "schedule"), optional=True),
     "retraining": Stage(
         1, retrain, ("train", "probes", "fields"), ("retraining", "schedule", "training", "seed"), optional=True
