@@ -14,7 +14,9 @@ probes      the read-out of a site, which turns activations into fields
 measure     one forward pass over a set: class means of every node, accuracy of every probe
 study       the measures of one network, kept in memory: what charts and explorers ask for
 recipes     every section of a run's config.toml, checked
-claims      the paper's claims, each with its measure, its control and the rule of its verdict
+findings    what a run says about a claim, and how several verdicts are told together
+claims      the paper's claims, each with its measure, its controls and the rule of its verdict
+language_claim  the same for the extension to language
 
 data        sets: what they share, images, sentences, where they come from, drawn characters, augmentation
 training    of networks and probes: batches, one step, the loop, evaluation, stopping and going on

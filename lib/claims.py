@@ -1,43 +1,19 @@
 """The paper's claims, each with its measure, all its controls and a verdict, all computed from a run and its seeds."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
 from lib import snp
 from lib.experiments import filters, heads_tables, pruning_tables, pruning_verdict, sharpening
-from lib.experiments import language as networks_of_language
+from lib.findings import HOLDS, NOT, PART, UNMEASURED, Finding, Networks, at_which, unmeasured, where_it_holds
 from lib.system.errors import unknown
 from lib.system.words import listed
 
-HOLDS, PART, NOT, UNMEASURED = "holds", "holds in part", "does not hold here", "not measured"
 SHARPENED = ("mha", "ff_hidden", "ff")  # places at which claim 3 is judged
 PLACES = ("mha", "ff")  # at which claims 1 and 2 are judged
 SILENCED = {"readout": "read-out", "input": "input"}
-NOT_OF_THE_PAPER = {"02-probes": "the premise of this book", "09-language": "the extension to language"}
-
-
-@dataclass(frozen=True)
-class Networks:
-    """What a finding rests on: a run and its seeds."""
-
-    run: str
-    accuracies: tuple[float, ...]  # of each seed's network, or of its CNN where the claim is on CNNs; on test images
-
-
-@dataclass(frozen=True, eq=False)
-class Finding:
-    """What a run says about a claim."""
-
-    claim: str
-    chapter: str  # of the book, by the name of its file
-    verdict: str  # HOLDS, PART, NOT or UNMEASURED
-    where: str  # for which part it holds, or which controls speak against it
-    said: str  # what was found, and in every control, in a sentence or two
-    evidence: pd.DataFrame  # what was measured, and every control
-    number: str = "{:.2f}"  # format of the evidence's numbers
-    networks: Networks | None = None
 
 
 def claims(*runs) -> list[Finding]:
@@ -95,46 +71,6 @@ def _networks(run, chapter: str) -> Networks | None:
     return stage and Networks(run.name, tuple(each.results[accuracy] for each in run.seeds(stage)))
 
 
-def in_short(findings: Iterable[Finding]) -> str:
-    """How many claims of the paper hold, and what is not of the paper apart from them; of several runs as a list."""
-    of_runs: dict[str, list[Finding]] = {}
-    for found in findings:
-        if found.verdict != UNMEASURED:
-            of_runs.setdefault(found.networks.run if found.networks else "", []).append(found)
-    if len(of_runs.keys() - {""}) < 2:
-        return " ".join(map(_sentences, of_runs.values())) or "Nothing was measured."
-    unnamed = of_runs.pop("", [])
-    lines = []
-    for run, found in of_runs.items():
-        verdicts = _of_paper(found)
-        told = ([f"{len(verdicts)} measured, {_tally(verdicts)}"] if verdicts else []) + _ours(found)
-        lines.append(f"- on `{run}`: {'; '.join(told)}")
-    parts = ["Of the claims of the paper's abstract:", "\n".join(lines), _sentences(unnamed)]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _sentences(measured: Sequence[Finding]) -> str:
-    verdicts, told = _of_paper(measured), []
-    if len(verdicts) == 1:
-        told = [f"the one claim of the paper's abstract that was measured {verdicts[0]}"]
-    elif verdicts:
-        told = [f"of the {len(verdicts)} claims of the paper's abstract that were measured, {_tally(verdicts)}"]
-    return " ".join(f"{text[0].upper()}{text[1:]}." for text in (*told, *_ours(measured)))
-
-
-def _of_paper(measured: Iterable[Finding]) -> list[str]:
-    return [finding.verdict for finding in measured if finding.chapter not in NOT_OF_THE_PAPER]
-
-
-def _tally(verdicts: Sequence[str]) -> str:
-    count = {v: n for v in (HOLDS, PART, NOT) if (n := verdicts.count(v))}
-    return listed(f"{n} {v if n == 1 else v.replace('holds', 'hold').replace('does', 'do')}" for v, n in count.items())
-
-
-def _ours(measured: Iterable[Finding]) -> list[str]:
-    return [f"{NOT_OF_THE_PAPER[f.chapter]} {f.verdict}" for f in measured if f.chapter in NOT_OF_THE_PAPER]
-
-
 def _accuracy(run) -> Finding:
     found = sharpening.accuracy_of_seeds(run.seeds("fields"), PLACES)
     places = found.groupby("place", sort=False)
@@ -147,7 +83,7 @@ def _accuracy(run) -> Finding:
     return Finding(
         "the label becomes easier to read along the encoders",
         "02-probes",
-        *_where(places["rises"].all(), "`{}`"),
+        *where_it_holds(places["rises"].all(), "`{}`"),
         "From the first encoder to the last, the probes' accuracy goes "
         + listed(goes(place, r) for place, r in mean.iterrows())
         + ".",
@@ -209,7 +145,8 @@ def _sharpening(run) -> Finding:
     at = found.xs(snp.THRESHOLD, level="threshold", drop_level=False)
     here = cases.xs(snp.THRESHOLD, level="threshold")
     where = f"at threshold {snp.THRESHOLD:g} it sharpens " + "; ".join(
-        f"with the {name} silenced {_at(here.xs(silencing, level='silencing'))}" for silencing, name in SILENCED.items()
+        f"with the {name} silenced {at_which(here.xs(silencing, level='silencing'))}"
+        for silencing, name in SILENCED.items()
     )
     if here.all():
         failed = cases[~cases].reset_index().groupby(["place", "silencing"], sort=False)["threshold"]
@@ -223,7 +160,7 @@ def _sharpening(run) -> Finding:
         "04-sharpening",
         HOLDS if cases.all() else PART if part else NOT,
         where if part else "",
-        f"The signal-to-noise ratio goes {_grown(at.xs('readout', level='silencing'))}. It sharpens in {cases.sum()} of"
+        f"The signal-to-noise ratio goes {grown(at.xs('readout', level='silencing'))}. It sharpens in {cases.sum()} of"
         f" {len(cases)} combinations of place, silencing and threshold"
         + f", counted where it does in each of {seeds} seeds" * (seeds > 1)
         + ".",
@@ -246,7 +183,7 @@ GROWTH = {  # columns of `sharpening.growth` and what is built on it, for reader
 }
 
 
-def _grown(growth: pd.DataFrame) -> str:
+def grown(growth: pd.DataFrame) -> str:
     """What `sharpening.growth_of_seeds` found at each place, mean over seeds, beyond shuffled labels and untrained."""
     mean = growth.groupby(level="place", sort=False)[["first", "last", "change", "untrained"]].mean()
     ends = listed(f"from {r['first']:.1f} to {r['last']:.1f} at `{place}`" for place, r in mean.iterrows())
@@ -265,7 +202,7 @@ def _signed(value: float) -> str:
 def _pruning(run) -> Finding:
     claim, chapter = "pruning by what nodes recognise (ANDC) does not affect the accuracy", "05-pruning"
     if not (stage := next((s for s in ("retraining", "andc") if run.has(s)), None)):
-        return _unmeasured(claim, chapter, "No network was pruned by this run.")
+        return unmeasured(claim, chapter, "No network was pruned by this run.")
     found = pruning_verdict.judge(run.seeds(stage), run.definition.retraining.thresholds)
     harmless = pd.Series([not d.lost for d in found.against("dense")], [f"{t:g}" for t in found.thresholds])
     dense = listed(
@@ -293,7 +230,7 @@ def _pruning(run) -> Finding:
     return Finding(
         claim,
         chapter,
-        *_where(harmless, "threshold {}"),
+        *where_it_holds(harmless, "threshold {}"),
         f"With both feed-forward layers of all encoders pruned, {found.how},"
         f" accuracy goes from {dense}." + beside * bool(controls),
         pd.DataFrame(evidence),
@@ -313,10 +250,10 @@ def _left_open(difference: pruning_verdict.Difference) -> str:
 def _experts(run) -> Finding:
     claim, chapter = "the heads' symmetry breaks: each becomes the expert for some labels", "06-heads"
     if not run.has("heads"):
-        return _unmeasured(claim, chapter, "The heads of this run were not measured.")
+        return unmeasured(claim, chapter, "The heads of this run were not measured.")
     runs = run.seeds("heads")
     found, last = heads_tables.controls(runs), pd.DataFrame([heads_tables.last(each) for each in runs])
-    verdict, where = _of_controls(found)
+    verdict, where = of_controls(found)
     beside = last[["observed", "null_mean"]].mean()
     return Finding(
         claim,
@@ -331,7 +268,7 @@ def _experts(run) -> Finding:
     )
 
 
-def _of_controls(found: Sequence[heads_tables.Control]) -> tuple[str, str]:
+def of_controls(found: Sequence[heads_tables.Control]) -> tuple[str, str]:
     against = {control.name for control in found if not control.speaks}
     return NOT if against & set(heads_tables.SYMMETRY) else PART if against else HOLDS, _against(found)
 
@@ -345,7 +282,7 @@ def _against(controls: Sequence[heads_tables.Control]) -> str:
 def _mechanism(run) -> Finding:
     claim, chapter = "CNNs share this mechanism", "07-cnn"
     if not run.has("cnn"):
-        return _unmeasured(claim, chapter, "No CNN was trained on this run's images.")
+        return unmeasured(claim, chapter, "No CNN was trained on this run's images.")
     seeds = run.seeds("cnn")
     found = pd.concat([filters.growth(r.table("cnn")).assign(seed=r.definition.seed) for r in seeds])
     cnn, untrained = ({r: found.loc[[f"{of}, {r}"]] for r in filters.READOUTS} for of in ("CNN", "untrained"))
@@ -363,7 +300,7 @@ def _mechanism(run) -> Finding:
     return Finding(
         claim,
         chapter,
-        *_where(grows, "the {} read-out"),
+        *where_it_holds(grows, "the {} read-out"),
         f"From the first block to the last the signal-to-noise ratio of filters goes {ends}"
         + f", means over {len(seeds)} seeds" * (len(seeds) > 1)
         + f"; {_changed(changes.loc['CNN'], changes.loc['untrained'], 'untrained CNN')}. The excess is largest at block"
@@ -371,106 +308,6 @@ def _mechanism(run) -> Finding:
         " one threshold, one way of silencing, no errors over filters.",
         found.reset_index().rename(columns=GROWTH),
     )
-
-
-def language(networks: Mapping[str, Sequence]) -> Finding:
-    """The finding on a sentence encoder; `networks` as `lib.experiments.language.by_kind` gives them.
-
-    It is judged as claims 3 and 5 are, at the book's threshold, with the same network at random weights for the
-    untrained one:
-
-    - the SNR of the network fine-tuned on the labels, once with the read-out silenced and once with the input: holds if
-      it sharpens at all three places, in part if at some;
-    - separately, the same of the network as published, of which the read-out alone was trained;
-    - the heads of the fine-tuned network.
-
-    Holds if all of these do, does not hold if none does, else in part. What lacks a network is not measured.
-    """
-    networks = networks_of_language.beside_random_weights(networks, (snp.THRESHOLD,))
-    parts, rows, told = {}, [], []
-    for name in ("fine-tuned", "as published"):
-        growth = None
-        if runs := networks.get(name):
-            growth = sharpening.growth_of_seeds(runs, SHARPENED, (snp.THRESHOLD,)).droplevel("threshold")
-            rows += _snr_beside_controls(name, growth)
-            told = told or [f"{name}, the signal-to-noise ratio of nodes goes {_grown(growth.xs('readout', level=1))}"]
-        parts |= {(f"the SNR grows, {name}", f"{word} silenced"): _sharpened(growth, s) for s, word in SILENCED.items()}
-    parts["heads", ""] = UNMEASURED, ""
-    if tuned := [run for run in networks.get("fine-tuned", ()) if run.has("heads")]:
-        found = heads_tables.controls(tuned)
-        parts["heads", ""] = _of_controls(found)
-        rows += [(f"heads, {c.name}", c.found, "", c.speaks) for c in found]
-    verdicts = {verdict for verdict, _ in parts.values()} - {UNMEASURED}
-    first = next((runs for name in ("fine-tuned", "as published") if (runs := networks.get(name))), ())
-    seeds = tuple(run.results["test_accuracy"] for run in first)
-    return Finding(
-        "the same mechanism in a language model",
-        "09-language",
-        PART if len(verdicts) > 1 else verdicts.pop() if verdicts else UNMEASURED,
-        _of_language(parts) if rows else "",
-        f"In a sentence encoder, {told[0]}." if told else "No run on sentences has a result.",
-        pd.DataFrame(rows, columns=["measured", "found", "its controls", "speaks for the claim"]),
-        networks=Networks(first[0].name, seeds) if rows else None,
-    )
-
-
-def _of_language(parts: Mapping[tuple[str, str], tuple[str, str]]) -> str:
-    """Each part's verdict; of a network's SNR where it sharpens, told apart by what was silenced if that matters."""
-    found: dict[str, dict[str, str]] = {}  # by name and text: what was silenced
-    for (name, how), (verdict, where) in parts.items():
-        in_places = where or {HOLDS: "everywhere", NOT: "nowhere"}.get(verdict, verdict)
-        found.setdefault(name, {})[in_places if how else verdict + f" ({where})" * bool(where)] = how
-    return "; ".join(
-        f"{name}: {', '.join(text + f' ({how})' * (len(texts) > 1) for text, how in texts.items())}"
-        for name, texts in found.items()
-    )
-
-
-def _sharpened(growth: pd.DataFrame | None, silencing: str) -> tuple[str, str]:
-    """The verdict over places; not measured without the network, or that at random weights."""
-    if growth is None or growth["untrained"].isna().any():
-        return UNMEASURED, ""
-    holds = growth.xs(silencing, level="silencing").groupby(level="place", sort=False)["sharpens"].all()
-    verdict = _verdict(holds)
-    return verdict, f"at {', '.join(f'`{place}`' for place in holds.index[holds])}" if verdict == PART else ""
-
-
-def _snr_beside_controls(name: str, growth: pd.DataFrame) -> list[tuple[str, str, str, bool | None]]:
-    rows, seeds = [], growth["seed"].nunique()
-    for (place, silencing), part in growth.groupby(level=["place", "silencing"], sort=False):
-        r = part[["first", "last", "null_first", "null_last", "change", "error", "untrained"]].mean()
-        untrained = f"{r['untrained']:+.2f}" if pd.notna(r["untrained"]) else "not measured"
-        rows.append(
-            (
-                f"SNR at `{place}`, {name}, {SILENCED[silencing]} silenced",
-                f"{r['first']:.2f} to {r['last']:.2f}" + f", mean of {seeds} seeds" * (seeds > 1),
-                f"shuffled labels: {r['null_first']:.2f} to {r['null_last']:.2f}; change of the excess over"
-                f" them {r['change']:+.2f} (standard error of a seed {r['error']:.2f}); the same at random weights:"
-                f" {untrained}",
-                bool(part["sharpens"].all()) if pd.notna(r["untrained"]) else None,
-            )
-        )
-    return rows
-
-
-def _unmeasured(claim: str, chapter: str, said: str) -> Finding:
-    return Finding(claim, chapter, UNMEASURED, "", said, pd.DataFrame())
-
-
-def _where(holds: pd.Series, name: str) -> tuple[str, str]:
-    """The verdict over some places, and for which of them it holds, where it holds in part."""
-    verdict = _verdict(holds)
-    return verdict, f"holds {_at(holds, name)}" if verdict == PART else ""
-
-
-def _verdict(holds: pd.Series) -> str:
-    return HOLDS if holds.all() else PART if holds.any() else NOT
-
-
-def _at(holds: pd.Series, name: str = "`{}`") -> str:
-    """At which places, and at which not."""
-    yes, no = (", ".join(map(name.format, holds.index[part])) for part in (holds, ~holds))
-    return f"at {yes}" + f", not at {no}" * bool(no) if yes else "nowhere"
 
 
 def _once(values: Iterable[float]) -> list[float]:

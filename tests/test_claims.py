@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from conftest import shaped_nodes
-from lib import claims
+from lib import claims, findings, language_claim
 from lib.charts import verdicts
-from lib.claims import HOLDS, NOT, PART, UNMEASURED
 from lib.experiments import sharpening
 from lib.experiments.language import beside_random_weights, sharper
+from lib.findings import HOLDS, NOT, PART, UNMEASURED, Finding, Networks
 from lib.recipes import PruningRecipe, RetrainingRecipe
 from lib.study import Measures
 
@@ -447,39 +447,39 @@ def test_what_a_run_lacks_is_not_measured(rule):
 
 
 def test_the_verdicts_in_short():
-    def finding(chapter: str, verdict: str) -> claims.Finding:
-        return claims.Finding("", chapter, verdict, "", "", pd.DataFrame())
+    def finding(chapter: str, verdict: str) -> Finding:
+        return Finding("", chapter, verdict, "", "", pd.DataFrame())
 
     made = [finding("03-nodes", v) for v in (HOLDS, NOT, PART, NOT, UNMEASURED)]
     told = (
         "Of the 4 claims of the paper's abstract that were measured, 1 holds, 1 holds in part and 2 do not hold here."
     )
-    assert claims.in_short(made) == told
+    assert findings.in_short(made) == told
     premise, language = finding("02-probes", HOLDS), finding("09-language", PART)
     ours = "The premise of this book holds. The extension to language holds in part."
-    assert claims.in_short([premise, *made, language]) == f"{told} {ours}"
-    assert claims.in_short([premise, finding("09-language", UNMEASURED)]) == "The premise of this book holds."
-    assert claims.in_short([]) == "Nothing was measured."
+    assert findings.in_short([premise, *made, language]) == f"{told} {ours}"
+    assert findings.in_short([premise, finding("09-language", UNMEASURED)]) == "The premise of this book holds."
+    assert findings.in_short([]) == "Nothing was measured."
 
 
-def on(run: str, verdict: str, *accuracies: float) -> claims.Finding:
+def on(run: str, verdict: str, *accuracies: float) -> Finding:
     said, evidence = f"Seen on {run}.", pd.DataFrame({"of": [run]})
-    return claims.Finding("a", "03-nodes", verdict, "", said, evidence, networks=claims.Networks(run, accuracies))
+    return Finding("a", "03-nodes", verdict, "", said, evidence, networks=Networks(run, accuracies))
 
 
 def test_verdicts_of_several_runs_are_counted_run_by_run():
     found = [on("wide", HOLDS, 0.5), on("small", NOT, 0.4)]
     head = "Of the claims of the paper's abstract:"
     listed = f"{head}\n\n- on `wide`: 1 measured, 1 holds\n- on `small`: 1 measured, 1 does not hold here"
-    assert claims.in_short(found) == listed
-    assert claims.in_short(found[1:]) == "The one claim of the paper's abstract that was measured does not hold here."
+    assert findings.in_short(found) == listed
+    assert findings.in_short(found[1:]) == "The one claim of the paper's abstract that was measured does not hold here."
     premise = dataclasses.replace(found[0], chapter="02-probes")
-    language = claims.Finding("", "09-language", PART, "", "", pd.DataFrame())
-    beside = claims.in_short([premise, *found, language])
+    language = Finding("", "09-language", PART, "", "", pd.DataFrame())
+    beside = findings.in_short([premise, *found, language])
     assert "- on `wide`: 1 measured, 1 holds; the premise of this book holds\n" in beside
     assert beside.endswith("here\n\nThe extension to language holds in part.")
-    named = dataclasses.replace(language, networks=claims.Networks("sentences", (0.9,)))
-    assert claims.in_short([*found, named]).endswith("\n- on `sentences`: the extension to language holds in part")
+    named = dataclasses.replace(language, networks=Networks("sentences", (0.9,)))
+    assert findings.in_short([*found, named]).endswith("\n- on `sentences`: the extension to language holds in part")
 
 
 def test_a_card_sets_other_networks_beside_the_first():
@@ -497,7 +497,7 @@ def test_a_run_that_has_not_measured_a_claim_is_left_out_beside_one_that_has():
     lacking, having = Made(), Made(cnn=filter_rows(0.2, -0.1))
     having.name, having.results = "having", {"test_accuracy": 0.5, "cnn_test_accuracy": 0.6}
     (found,) = claims.findings("07-cnn", lacking, having)
-    assert found.networks == claims.Networks("having", (0.6,)) and found.verdict == NOT
+    assert found.networks == Networks("having", (0.6,)) and found.verdict == NOT
     (found,) = claims.findings("07-cnn", lacking)
     assert (found.verdict, found.networks) == (UNMEASURED, None)
     with pytest.raises(ValueError, match="unknown chapter on a claim '07'"):
@@ -506,13 +506,11 @@ def test_a_run_that_has_not_measured_a_claim_is_left_out_beside_one_that_has():
 
 def test_a_card_shows_the_evidence_and_what_is_unknown():
     evidence = pd.DataFrame({"first_place": [0.25, np.nan], "none": np.nan, "grows": [True, False], "seed": [0, 1]})
-    card = verdicts.cards(
-        [claims.Finding("a `b` < c", "02-probes", PART, "at `mha`", "It was so.", evidence, "{:.0%}")]
-    )
+    card = verdicts.cards([Finding("a `b` < c", "02-probes", PART, "at `mha`", "It was so.", evidence, "{:.0%}")])
     assert 'class="verdict verdict-holds-in-part"' in card and "a <code>b</code> &lt; c" in card
     assert "| first place | grows | seed |\n| --- | --- | --- |\n| 25% | yes | 0 |\n| – | no | 1 |" in card
     assert "(02-probes.ipynb)" in card
-    assert "ipynb" not in verdicts.cards([claims.Finding("a", "02-probes", PART, "", "", evidence)], links=False)
+    assert "ipynb" not in verdicts.cards([Finding("a", "02-probes", PART, "", "", evidence)], links=False)
 
 
 class OnSentences(Made):
@@ -546,7 +544,7 @@ def networks_of_language(tuned, untrained=FLAT, published=FLAT, **heads_row) -> 
 
 def of_language(*args, **kwargs) -> dict[tuple[str, str], str]:
     """What the row says of each part, by name and what was silenced."""
-    finding = claims.language(networks_of_language(*args, **kwargs))
+    finding = language_claim.finding(networks_of_language(*args, **kwargs))
     parts = dict(part.split(": ", 1) for part in finding.where.split("; "))
     found = {("heads", ""): parts.pop("heads")}
     for name, text in parts.items():
@@ -587,13 +585,13 @@ def test_of_language_the_heads_are_judged_as_everywhere(changed, expected):
     networks = networks_of_language([FLAT], **changed)
     tuned = networks["fine-tuned"][0]
     tuned.pairs = tuned.pairs | {"2.mha": SHAPED}
-    assert claims.language(networks).where.endswith(f"heads: {expected}")
+    assert language_claim.finding(networks).where.endswith(f"heads: {expected}")
 
 
 def test_of_language_what_lacks_its_networks_is_not_measured():
     sharp = sites(NOISY, SHARP)
-    assert claims.language({}).verdict == UNMEASURED
-    assert claims.language(networks_of_language([sharp, sharp])).networks == claims.Networks("made", (0.5, 0.5))
+    assert language_claim.finding({}).verdict == UNMEASURED
+    assert language_claim.finding(networks_of_language([sharp, sharp])).networks == Networks("made", (0.5, 0.5))
     found = of_language([], published=sharp)
     assert found[READOUT] == found[INPUT] == found["heads", ""] == UNMEASURED
     assert found[PUBLISHED_READOUT] == EVERYWHERE
@@ -606,7 +604,7 @@ def test_of_language_what_lacks_its_networks_is_not_measured():
 
 def test_of_language_every_control_is_named_beside_the_number():
     sharp = sites(NOISY, SHARP)
-    finding = claims.language(networks_of_language([sharp, sharp], untrained=MILD))
+    finding = language_claim.finding(networks_of_language([sharp, sharp], untrained=MILD))
     assert finding.verdict == PART  # of the network as published the SNR does not grow
     text = finding.evidence.to_csv()
     for control in ("shuffled labels", "random weights: +", "input silenced", "random heads", "untrained network",

@@ -9,8 +9,8 @@ import pandas as pd
 
 
 def cards(findings: Iterable, links: bool = True) -> str:
-    """A card for each claim: the verdict of its first `lib.claims.Finding`, what was found on which networks, then the
-    verdicts of others; under a fold the evidence, with what was found on the others, and the chapter.
+    """A card for each claim: the verdict of the first `lib.findings.Finding` on it, what was found on which networks,
+    then the verdicts of others; under a fold the evidence, with what was found on the others, and the chapter.
 
     links: whether to point to the chapter on it, for pages that are not that chapter.
     """

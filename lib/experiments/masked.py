@@ -48,8 +48,8 @@ def compensated(network: Encoders, masks: Mapping[str, np.ndarray], means: Mappi
     """A plain masked copy whose biases make up for what the removed weights gave on average.
 
     means: layer -> (inputs,), of `mean_inputs`. A layer whose inputs have these means gives its outputs the means that
-    they have in the whole network; what is lost is what told examples apart. Mean replacement of single units is that
-    of Evci et al., "Mean Replacement Pruning" (2018).
+    they have in the whole network; what is lost is what told examples apart. An et al. (arXiv:2312.11983, 2023) do this
+    for whole nodes.
     """
     found = make_permanent(apply(network, masks))
     for name in masks:
