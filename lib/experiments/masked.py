@@ -1,7 +1,7 @@
 """Networks with masked layers: applying masks, with or without their means, scores of the baselines, retraining."""
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from lib.data import Batch, LabelledSet, batches
 from lib.encoders import READOUT, Encoders
 from lib.probes import Probe
 from lib.recipes import TrainingRecipe
-from lib.sites import Site, evaluating, record
+from lib.sites import Site, record
 from lib.training import loop
 from lib.training.resume import Sums
 
@@ -47,9 +47,8 @@ def make_permanent(network: Encoders) -> Encoders:
 def compensated(network: Encoders, masks: Mapping[str, np.ndarray], means: Mapping[str, np.ndarray]) -> Encoders:
     """A plain masked copy whose biases make up for what the removed weights gave on average.
 
-    means: layer -> (inputs,), of `mean_inputs`. A layer whose inputs have these means gives its outputs the means that
-    they have in the whole network; what is lost is what told examples apart. An et al. (arXiv:2312.11983, 2023) do this
-    for whole nodes.
+    means: layer -> (inputs,). To inputs with these values a layer answers as in the whole network; what is lost is what
+    told other inputs apart. An et al. (arXiv:2312.11983, 2023) do this where they remove whole nodes.
     """
     found = make_permanent(apply(network, masks))
     for name in masks:
@@ -82,42 +81,24 @@ def scores(network: Encoders, layers: Iterable[str], images: LabelledSet, batch:
     """The criteria of the baselines for each weight of some layers, from (training) images."""
     network = copy.deepcopy(network).eval()
     device = next(network.parameters()).device
-    sizes = mean_inputs(network, layers, images, batch, torch.abs)
-    for current in batches(images, device, batch):
-        (F.cross_entropy(network(*current.given), current.labels, reduction="sum") / len(images)).backward()
-    found = {}
-    for name, size in sizes.items():
-        weight = network.get_submodule(network.layers[name].module).weight
-        w, gradient = (t.detach().cpu().numpy() for t in (weight, weight.grad))
-        found[name] = Scores(np.abs(w), np.abs(w) * size, np.abs(w * gradient))
-    return found
+    modules = {name: network.get_submodule(network.layers[name].module) for name in layers}
+    inputs = {name: torch.zeros(m.in_features, device=device) for name, m in modules.items()}
 
-
-def mean_inputs(
-    network: Encoders,
-    layers: Iterable[str],
-    images: LabelledSet,
-    batch: int = 250,
-    of: Callable[[torch.Tensor], torch.Tensor] = lambda x: x,
-) -> dict[str, np.ndarray]:
-    """Mean of each input of some layers over (training) images and their tokens, padding apart: layer -> (inputs,).
-
-    of: what of a value is averaged.
-    """
-    device = next(network.parameters()).device
-    places = {name: Site(network.layers[name].module, "input") for name in layers}
-    found: dict[str, torch.Tensor] = dict.fromkeys(places, torch.zeros((), device=device))
     current: Batch
 
     def add(name: str, x: torch.Tensor):
         padded = x.ndim == 3 and current.mask is not None
-        values = of(x[current.mask] if padded else x.flatten(0, -2))
-        found[name] = found[name] + values.mean(0) * (len(x) / len(images))
+        inputs[name] += (x[current.mask] if padded else x.flatten(0, -2)).detach().abs().mean(0) * len(x) / len(images)
 
-    with evaluating(network), record(network, places, add):
+    with record(network, {name: Site(network.layers[name].module, "input") for name in modules}, add):
         for current in batches(images, device, batch):
-            network(*current.given)
-    return {name: mean.cpu().numpy() for name, mean in found.items()}
+            (F.cross_entropy(network(*current.given), current.labels, reduction="sum") / len(images)).backward()
+    found = {}
+    for name, module in modules.items():
+        w = module.weight.detach()
+        criteria = (w.abs(), w.abs() * inputs[name], (w * module.weight.grad).abs())
+        found[name] = Scores(*(c.cpu().numpy() for c in criteria))
+    return found
 
 
 def readout_nodes(network: Encoders, images: LabelledSet, kept: Sums | None = None) -> Nodes:

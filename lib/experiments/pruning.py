@@ -2,9 +2,10 @@
 
 One row of the table is one masked network, told apart by the columns of `KEY`:
 
-regime     "none": masked and tested; "compensated": nothing trained either, but biases make up for the mean of what
-           was removed; "readout": then only the read-out trained; "retrained": then the whole network trained shortly,
-           masks in place; "scratch": a new network trained with the mask from the start, as the unpruned one was
+regime     "none": masked and tested; "compensated": nothing trained either, but biases make up for the mean over
+           labels of what was removed; "readout": then only the read-out trained; "retrained": then the whole network
+           trained shortly, masks in place; "scratch": a new network trained with the mask from the start, as the
+           unpruned one was
 layers     "linear1", "linear2", "classifier", "ff" (linear1 and linear2) or "all"
 encoder    the only encoder pruned, or 0 for all of them
 reading    of the rule, as in `andc.READINGS`
@@ -122,12 +123,6 @@ class PruningExperiment:
         images = self.train_images.balanced(self.recipe.score_images, self.seed)
         return masked.scores(self.network, self.network.layers, images)
 
-    @cached_property
-    def means(self) -> dict[str, np.ndarray]:
-        """The mean of what each input of a layer gets in the whole network."""
-        images = self.train_images.balanced(self.recipe.score_images, self.seed)
-        return masked.mean_inputs(self.network, self.network.layers, images)
-
     def rows(self, keys: list[dict], journal: Journal, deadline: Deadline) -> tuple[list[dict], list[dict]]:
         """One row a cell, and the accuracy per label of the cells of regime "retrained"; goes on from the journal.
 
@@ -181,7 +176,9 @@ class PruningExperiment:
         if key["regime"] == "none":
             return masked.make_permanent(masked.apply(self.network, masks))
         if key["regime"] == "compensated":
-            return masked.compensated(self.network, masks, self.means)
+            sites = {name: self.network.layers[name].inputs for name in masks}
+            means = {name: self.nodes[site].class_means.mean(0) for name, site in sites.items()}
+            return masked.compensated(self.network, masks, means)
         short = dataclasses.replace(
             self.training,
             epochs=self.recipe.retraining_epochs,
