@@ -170,7 +170,8 @@ class Measured(Made):
 
 
 def test_masks_are_told_apart_by_whom_they_leave_with_what():
-    made = Measured(andc=[cell(m, 0.1 * i, 0.5) for i, m in enumerate(("andc", "permuted", "random"))])
+    rows = [cell(m, 0.1 * i, 0.5) for i, m in enumerate(("andc", "permuted", "random"))]
+    made = Measured(andc=rows, compensated=[cell("permuted", 0.7, 0.5, "compensated")])
     table = degrees.of_run(made, [0.5])
     of = table.set_index("method")
     assert list(of.index) == list(degrees.METHODS)
@@ -181,6 +182,8 @@ def test_masks_are_told_apart_by_whom_they_leave_with_what():
         assert of.loc["levelled", column] == of.loc["random", column]
     assert of.loc["magnitude", "energy"] == of["energy"].max()
     assert of.loc["permuted", "top1"] == 0.1 and np.isnan(of.loc["dealt", "top1"])
+    assert of.loc["permuted", "compensated"] == 0.7 and np.isnan(of.loc["andc", "compensated"])
+    assert of.loc["magnitude", "blurred"] == of["blurred"].min()
     charts.pruning.whom(table, "energy", "share of squared weights kept").to_dict()
 
 
