@@ -120,7 +120,17 @@ def _clusters(run) -> Finding:
                 "lower_snr": "has a lower SNR",
             }
         ),
+        plain=f"Of {len(run.label_names)} labels, in the last encoder, a node "
+        + "; ".join(_counted(place, part) for place, part in found.groupby("place", sort=False))
+        + ".",
     )
+
+
+def _counted(place: str, found: pd.DataFrame) -> str:
+    """How many labels a node of a place has in clusters, in brackets the same in the controls; means over seeds."""
+    here, *others = found.groupby("network", sort=False)["recognised"].mean().items()
+    controls = ", ".join(f"{name}: {labels:.1f}" for name, labels in others)
+    return f"of `{place}` has {here[1]:.1f} in clusters ({controls})"
 
 
 def _recognised(place: str, found: pd.DataFrame) -> str:
@@ -165,6 +175,9 @@ def _sharpening(run) -> Finding:
         + f", counted where it does in each of {seeds} seeds" * (seeds > 1)
         + ".",
         at.reset_index().rename(columns=GROWTH),
+        plain=f"The signal-to-noise ratio goes {ends(at.xs('readout', level='silencing'))}. Beyond shuffled labels"
+        + " and the untrained network" * bool(at["untrained"].notna().all())
+        + f" it sharpens in {cases.sum()} of {len(cases)} combinations of place, silencing and threshold.",
     )
 
 
@@ -185,9 +198,14 @@ GROWTH = {  # columns of `sharpening.growth` and what is built on it, for reader
 
 def grown(growth: pd.DataFrame) -> str:
     """What `sharpening.growth_of_seeds` found at each place, mean over seeds, beyond shuffled labels and untrained."""
-    mean = growth.groupby(level="place", sort=False)[["first", "last", "change", "untrained"]].mean()
-    ends = listed(f"from {r['first']:.1f} to {r['last']:.1f} at `{place}`" for place, r in mean.iterrows())
-    return f"{ends}; {_changed(mean['change'], mean['untrained'], 'untrained network')}"
+    mean = growth.groupby(level="place", sort=False)[["change", "untrained"]].mean()
+    return f"{ends(growth)}; {_changed(mean['change'], mean['untrained'], 'untrained network')}"
+
+
+def ends(growth: pd.DataFrame) -> str:
+    """The SNR of the first and the last encoder at each place, mean over seeds."""
+    mean = growth.groupby(level="place", sort=False)[["first", "last"]].mean()
+    return listed(f"from {r['first']:.1f} to {r['last']:.1f} at `{place}`" for place, r in mean.iterrows())
 
 
 def _changed(change: pd.Series, untrained: pd.Series, name: str) -> str:
@@ -235,7 +253,24 @@ def _pruning(run) -> Finding:
         f" accuracy goes from {dense}." + beside * bool(controls),
         pd.DataFrame(evidence),
         "{:.1f}",
+        plain="The pruned network's accuracy is "
+        + listed(
+            f"{d.andc:.1%} with {d.kept:.0%} of the weights kept (unpruned: {d.accuracy:.1%})"
+            for d in found.against("dense")
+        )
+        + f", {found.retraining}."
+        + f" Beside masks of as many weights it is {_beside_controls(found)}." * bool(controls),
     )
+
+
+def _beside_controls(found: pruning_verdict.Judgement) -> str:
+    """Than which controls ANDC is better or worse at every threshold."""
+    signs = {name: {d.sign for d in found.against(name)} for name in found.controls}
+    words = {"better than": {1}, "level within the margin of error with": {0}, "worse than": {-1}}
+    alike = {word: [pruning_tables.NAMES[n] for n, of in signs.items() if of == sign] for word, sign in words.items()}
+    told = [f"{word} {listed(names)}" for word, names in alike.items() if names]
+    other = [pruning_tables.NAMES[n] for n, of in signs.items() if len(of) > 1]
+    return "; ".join([*told, *[f"one or the other, by threshold, beside {listed(other)}"] * bool(other)])
 
 
 def _left_open(difference: pruning_verdict.Difference) -> str:
@@ -295,18 +330,20 @@ def _mechanism(run) -> Finding:
             for r in filters.READOUTS
         }
     )
-    ends = listed(f"from {part['first'].mean():.1f} to {part['last'].mean():.1f} ({r})" for r, part in cnn.items())
+    goes = listed(f"from {part['first'].mean():.1f} to {part['last'].mean():.1f} ({r})" for r, part in cnn.items())
+    changed = _changed(changes.loc["CNN"], changes.loc["untrained"], "untrained CNN")
     largest = listed(f"{', '.join(f'{b:g}' for b in _once(part['best']))} ({r})" for r, part in cnn.items())
     return Finding(
         claim,
         chapter,
         *where_it_holds(grows, "the {} read-out"),
-        f"From the first block to the last the signal-to-noise ratio of filters goes {ends}"
+        f"From the first block to the last the signal-to-noise ratio of filters goes {goes}"
         + f", means over {len(seeds)} seeds" * (len(seeds) > 1)
-        + f"; {_changed(changes.loc['CNN'], changes.loc['untrained'], 'untrained CNN')}. The excess is largest at block"
+        + f"; {changed}. The excess is largest at block"
         f" {largest} of {found['steps'].max() + 1}. This rule is milder than that of transformers:"
         " one threshold, one way of silencing, no errors over filters.",
         found.reset_index().rename(columns=GROWTH),
+        plain=f"From the first block to the last the signal-to-noise ratio of filters goes {goes}; {changed}.",
     )
 
 

@@ -27,10 +27,11 @@ class Finding:
     chapter: str  # of the book, by the name of its file
     verdict: str  # HOLDS, PART, NOT or UNMEASURED
     where: str  # for which part it holds, or which controls speak against it
-    said: str  # what was found, and in every control, in a sentence or two
+    said: str  # what was found, and in every control, in full
     evidence: pd.DataFrame  # what was measured, and every control
     number: str = "{:.2f}"  # format of the evidence's numbers
     networks: Networks | None = None
+    plain: str = ""  # the same in a sentence or two that names every control, where `said` is longer than that
 
 
 def unmeasured(claim: str, chapter: str, said: str) -> Finding:

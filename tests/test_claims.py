@@ -285,6 +285,7 @@ def test_4_holds_in_part_where_it_depends_on_the_threshold():
     assert finding.evidence["threshold"].tolist() == ["0.3", "0.3", "0.5", "0.5"]
     assert finding.evidence["beyond the margin of error"].tolist() == [False, False, True, True]
     assert "at threshold 0.3 permuted (+0.0); at threshold 0.5 permuted -10.0;" in finding.said
+    assert finding.plain.endswith("it is one or the other, by threshold, beside permuted.")
 
 
 def lengths(threshold: float, last: dict[str, float], first: dict[str, float] | None = None) -> list[dict]:
@@ -336,7 +337,9 @@ def test_4_names_every_control_that_was_measured():
     methods = ("andc", "permuted", "random", "magnitude", "levelled", "dealt")
     made = Made(retraining=lengths(0.3, {"dense": 0.6} | dict.fromkeys(methods, 0.5)))
     finding = claims._pruning(made)
-    assert gained(finding).keys() == {"unpruned", *methods[1:]} and all(name in finding.said for name in methods[1:])
+    assert gained(finding).keys() == {"unpruned", *methods[1:]} and all(
+        name in finding.said and name in finding.plain for name in methods[1:]
+    )
     with pytest.raises(ValueError, match=r"no network was pruned at the thresholds \[0.3, 0.5\] and retrained"):
         claims._pruning(Made(retraining=lengths(0.9, {"dense": 0.6, "andc": 0.5})))
 
@@ -502,6 +505,14 @@ def test_a_run_that_has_not_measured_a_claim_is_left_out_beside_one_that_has():
     assert (found.verdict, found.networks) == (UNMEASURED, None)
     with pytest.raises(ValueError, match="unknown chapter on a claim '07'"):
         claims.findings("07", having)
+
+
+def test_a_card_says_plainly_what_its_fold_says_in_full():
+    found = Finding("a", "02-probes", HOLDS, "", "In full.", pd.DataFrame(), "{}", Networks("run", (0.5,)), "Plainly.")
+    summary, fold = verdicts.cards([found]).split("</summary>")
+    assert "Plainly." in summary and "In full." not in summary and "In full." in fold
+    short = verdicts.cards([dataclasses.replace(found, plain="")])
+    assert short.count("In full.") == 1 and "In full." in short.split("</summary>")[0]
 
 
 def test_a_card_shows_the_evidence_and_what_is_unknown():

@@ -255,3 +255,15 @@ def test_a_judgement_says_loss_or_gain_and_whether_it_is_within_its_error(andc, 
     for each in found:
         (line,) = pruning_verdict.sentences(each)
         assert line.startswith("At threshold 0.3, 70% of the weights kept, ") and said in line
+
+
+def test_methods_and_regimes_are_named_as_on_every_page():
+    table = pd.DataFrame([cell("random", 0.4), cell("andc", 0.5), cell("andc", 0.6, regime="readout")])
+    words = pruning_tables.in_words(table)
+    assert words["method"].tolist() == ["random", "ANDC", "ANDC"] and words["regime"].nunique() == 2
+    wide = pruning_tables.in_words(table.pivot_table(index="regime", columns="method", values="top1"))
+    assert wide.columns.tolist() == ["ANDC", "random"]
+    assert wide.index.tolist() == ["nothing trained", "the classifier retrained"]
+    deep = table.pivot_table(index="regime", columns=["threshold", "method"], values="top1")
+    assert pruning_tables.in_words(deep).columns.tolist() == [(0.3, "ANDC"), (0.3, "random")]
+    assert table["method"].tolist() == ["random", "andc", "andc"]

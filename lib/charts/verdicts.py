@@ -10,7 +10,7 @@ import pandas as pd
 
 def cards(findings: Iterable, links: bool = True) -> str:
     """A card for each claim: the verdict of the first `lib.findings.Finding` on it, what was found on which networks,
-    then the verdicts of others; under a fold the evidence, with what was found on the others, and the chapter.
+    plainly, then the verdicts of others; under a fold all of it in full, the evidence, and the chapter.
 
     links: whether to point to the chapter on it, for pages that are not that chapter.
     """
@@ -30,13 +30,13 @@ def _card(findings: Sequence, link: bool) -> str:
     )
     chapter = f"[The chapter on it]({first.chapter}.ipynb)\n\n" if link else ""
     evidence = "".join(
-        ("" if other is first else f"{_networks(other)}: {other.said}\n\n")
+        ("" if other is first and not first.plain else f"{_networks(other)}: {other.said}\n\n")
         + ("" if other.evidence.empty else f"{markdown(other.evidence, other.number)}\n\n")
         for other in findings
     )
     return (
         f'<details class="verdict {_kind(first)}">\n<summary>{_chip(first)} {claim}'
-        f'{_where(first)}<span class="verdict-said">{on}{_html(first.said)}</span>{beside}</summary>\n'
+        f'{_where(first)}<span class="verdict-said">{on}{_html(first.plain or first.said)}</span>{beside}</summary>\n'
         f"\n{evidence}{chapter}</details>"
     )
 

@@ -81,6 +81,16 @@ def beside_dense(table: pd.DataFrame, value: str) -> pd.DataFrame:
     return pruned
 
 
+def in_words(frame: pd.DataFrame) -> pd.DataFrame:
+    """Methods and regimes as a page names them: as values, and as names of rows and columns, these in their order."""
+    if level := next((name for name in frame.columns.names if name in ("method", "control")), None):
+        there = frame.columns.get_level_values(level)
+        frame = frame.reindex(columns=[name for name in NAMES if name in set(there)], level=level)
+    words = NAMES | REGIMES
+    values = {name: frame[name].replace(words) for name in ("method", "control", "regime") if name in frame}
+    return frame.rename(index=words, columns=words).assign(**values)
+
+
 def gains(table: pd.DataFrame, control: str = "permuted") -> pd.DataFrame:
     """One row an ANDC network and seed: its accuracy less that of its control (mean over draws) as "gain".
 
