@@ -266,3 +266,5 @@ def test_methods_and_regimes_are_named_as_on_every_page():
     deep = table.pivot_table(index="regime", columns=["threshold", "method"], values="top1")
     assert pruning_tables.in_words(deep).columns.tolist() == [(0.3, "ANDC"), (0.3, "random")]
     assert table["method"].tolist() == ["random", "andc", "andc"]
+    none = table[:0].pivot_table(index="regime", columns=["threshold", "method"], values="top1")
+    assert pruning_tables.in_words(none).empty

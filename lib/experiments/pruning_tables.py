@@ -83,7 +83,8 @@ def beside_dense(table: pd.DataFrame, value: str) -> pd.DataFrame:
 
 def in_words(frame: pd.DataFrame) -> pd.DataFrame:
     """Methods and regimes as a page names them: as values, and as names of rows and columns, these in their order."""
-    if level := next((name for name in frame.columns.names if name in ("method", "control")), None):
+    level = next((name for name in frame.columns.names if name in ("method", "control")), None)
+    if level and len(frame.columns):  # pandas cannot reindex a level of no columns
         there = frame.columns.get_level_values(level)
         frame = frame.reindex(columns=[name for name in NAMES if name in set(there)], level=level)
     words = NAMES | REGIMES
