@@ -128,9 +128,9 @@ def _clusters(run) -> Finding:
 
 def _counted(place: str, found: pd.DataFrame) -> str:
     """How many labels a node of a place has in clusters, in brackets the same in the controls; means over seeds."""
-    here, *others = found.groupby("network", sort=False)["recognised"].mean().items()
-    controls = ", ".join(f"{name}: {labels:.1f}" for name, labels in others)
-    return f"of `{place}` has {here[1]:.1f} in clusters ({controls})"
+    mean = found.groupby("network", sort=False)["recognised"].mean()
+    controls = ", ".join(f"{name}: {labels:.1f}" for name, labels in mean.drop("trained").items())
+    return f"of `{place}` has {mean['trained']:.1f} in clusters ({controls})"
 
 
 def _recognised(place: str, found: pd.DataFrame) -> str:
