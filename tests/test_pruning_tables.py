@@ -50,9 +50,10 @@ def runs_with(gain: float, noise: float = 0.0, cells: int = 10, seeds: int = 3, 
 
 def test_the_unpruned_network_stands_beside_every_threshold_of_its_regime():
     rows = [cell("dense", 0.5, 1.0), cell("dense", 0.6, 1.0, "retrained")]
-    rows += [cell("andc", 0.4, t, regime) for t in (0.3, 0.5) for regime in ("none", "retrained")]
+    rows += [cell("andc", 0.4, t, regime) for t in (0.3, 0.5) for regime in ("retrained", "none")]
     found = pruning_tables.beside_dense(pd.DataFrame(rows), "top1")
     assert found.loc["none", "dense"].tolist() == [0.5, 0.5] and found.loc["retrained", "dense"].tolist() == [0.6, 0.6]
+    assert list(found.index.get_level_values("regime").unique()) == ["none", "retrained"]
     assert list(found.columns) == ["dense", "andc"] and (found["andc"] == 0.4).all()
 
 
@@ -73,8 +74,12 @@ def test_a_gain_is_found_and_chance_is_not():
     counted = gains.counted(table).set_index(["run", "control"])
     assert counted.loc[("some", "random"), ["better", "worse", "neither"]].tolist() == [10, 0, 0]
     assert counted.loc[("none", "random"), ["better", "worse", "neither"]].tolist() == [0, 0, 10]
-    lost = gains.counted(gains.everything({"less": runs_with(-0.05)}))
-    assert lost["worse"].sum() == 30
+    lost = gains.everything({"less": runs_with(-0.05)})
+    assert gains.counted(lost)["worse"].sum() == 30
+    line = gains.sentences(table)[0]
+    assert line.startswith("Against **permuted** ANDC is better in 10 of 20 cells, worse in 0. Better: ff, ")
+    assert "nothing trained (`some`). Of what looks good in `some`" in line and "`none`)" not in line
+    assert gains.sentences(lost) == ["ANDC beats none of its controls in any of the 30 cells that were measured."]
 
 
 def test_looking_at_many_cells_finds_no_more_than_the_level_allows():

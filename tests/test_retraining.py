@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -28,10 +29,10 @@ SCHEDULE = ScheduleRecipe(decay=0.4, all_tokens=0.2)
 RECIPE = RetrainingRecipe(thresholds=(0.3,), methods=("andc", "random"), epochs=(1, 2), rate=0.5)
 
 
-def further(network, folder, deadline=None, schedule=SCHEDULE, images=None) -> retraining.Further:
+def further(network, folder, deadline=None, schedule=SCHEDULE, images=None, compiled=False) -> retraining.Further:
     return retraining.Further(
         network, images or tiny_images(), TRAINING, schedule, 0, lambda name: folder / name,
-        Journal(folder / "journal", "inputs"), deadline or Deadline(),
+        Journal(folder / "journal", "inputs"), deadline or Deadline(), compiled,
     )  # fmt: skip
 
 
@@ -61,6 +62,20 @@ def test_a_branch_is_a_training_of_its_own_bit_by_bit(tmp_path, images, optimise
         assert [r["loss"] for r in curve] == [r["loss"] for r in own_curve] and len(curve) == epochs
         steps.append(trunk.path.stat().st_mtime_ns)
     assert len(set(steps)) == 3  # each length leaves its trunk to the next
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # its own, where it is first compiled
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler on a CPU")
+def test_compiled_masked_networks_learn_what_others_do(tmp_path):
+    torch.manual_seed(0)
+    network = cct.CCT(tiny_config(image_size=8))
+    rows = []
+    for compiled in (False, True):
+        made = further(network, tmp_path / str(compiled), compiled=compiled)
+        rows.append(made.lengths("x", {}, lambda: masks(network).of("andc", 0.3), 0.5, (1,), lambda trained: {}))
+    for plain, fused in zip(*rows, strict=True):
+        assert fused["loss"] == pytest.approx(plain["loss"], rel=1e-4)
+        assert fused["train_accuracy"] == pytest.approx(plain["train_accuracy"], abs=0.06)
 
 
 def test_a_trunk_is_refused_where_it_does_not_belong(tmp_path, images):

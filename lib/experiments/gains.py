@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from lib.experiments import chance, pruning_tables
-from lib.system.words import count
+from lib.system.words import count, listed
 
 CELL = ["regime", "layers", "encoder", "reading", "threshold"]
 CONTROLS = ("permuted", "random", "magnitude")
@@ -118,12 +118,12 @@ def sentences(table: pd.DataFrame) -> list[str]:
     tests, said = transferred(table), []
     for control, part in table.groupby("control", sort=False):
         better, worse = (((part["gain"] * sign > 0) & part["beyond"]) for sign in (1, -1))
-        places = ", ".join(
-            f"{layers} without retraining" if regime == "none" else f"{layers} {regime}"
-            for (layers, regime), _ in part[better].groupby(["layers", "regime"], sort=False)
-        )
+        places = [
+            f"{layers}, {pruning_tables.REGIMES.get(regime, regime)} ({listed(f'`{run}`' for run in there.unique())})"
+            for (layers, regime), there in part[better].groupby(["layers", "regime"], sort=False)["run"]
+        ]
         text = f"Against **{control}** ANDC is better in {better.sum()} of {len(part)} cells, worse in {worse.sum()}"
-        text += f"; better in {places}" if places else ""
+        text += f". Better: {'; '.join(places)}" if places else ""
         checks = [
             f"{row.confirmed} of {row.cells} in `{row.tested_in}`"
             for row in tests[tests["control"] == control].itertuples()

@@ -73,9 +73,13 @@ def dense(table: pd.DataFrame, regime: str = "none") -> float:
 
 
 def beside_dense(table: pd.DataFrame, value: str) -> pd.DataFrame:
-    """Mean of a column, one row per regime and threshold, the unpruned network of the regime as the first method."""
-    rows = ["regime", "threshold"]
-    pruned = table[table["method"] != "dense"].pivot_table(index=rows, columns="method", values=value, sort=False)
+    """Mean of a column, one row per regime and threshold, the unpruned network of the regime as the first method.
+
+    Regimes come in the order of `REGIMES`.
+    """
+    rows, order = ["regime", "threshold"], list(REGIMES)
+    pruned = table[table["method"] != "dense"].pivot_table(index=rows, columns="method", values=value)
+    pruned = pruned.sort_index(level="regime", key=lambda regimes: regimes.map(order.index), sort_remaining=True)
     unpruned = table[table["method"] == "dense"].groupby("regime")[value].mean()
     pruned.insert(0, "dense", pruned.index.get_level_values("regime").map(unpruned))
     return pruned

@@ -54,10 +54,11 @@ class Further:
         unfinished: Callable[[str], Path],
         journal: Journal,
         deadline: Deadline,
+        compiled: bool = False,
     ):
         self.network, self.training, self.schedule, self.seed = network, training, schedule, seed
         self.images = images.balanced(schedule.images, seed)
-        self.unfinished, self.journal, self.deadline = unfinished, journal, deadline
+        self.unfinished, self.journal, self.deadline, self.compiled = unfinished, journal, deadline, compiled
 
     def lengths(
         self, name: str, about: dict, masks: Callable[[], Mapping[str, np.ndarray]], rate: float,
@@ -97,7 +98,8 @@ class Further:
         recipe = self.schedule.of(self.training, key["epochs"], rate)
         trained, curve = loop.train(
             lambda: masked.apply(self.network, masks), recipe, self.images, self.seed, checkpoint,
-            device=device_of(self.network), deadline=self.deadline, identity=self._identity(key), trunk=trunk,
+            device=device_of(self.network), deadline=self.deadline, compiled=self.compiled,
+            identity=self._identity(key), trunk=trunk,
         )  # fmt: skip
         how = {name: curve[-1][name] for name in ("loss", "train_accuracy", "seconds")}
         return masked.make_permanent(trained).requires_grad_(True), how

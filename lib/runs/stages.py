@@ -211,8 +211,9 @@ def retrain(job: Job) -> Made:
     d, results = job.definition, job.results
     network, journal = results.network(), Journal(results.unfinished("retraining.jsonl"), job.inputs)
     further = retraining.Further(
-        network, job.images("train"), d.training, d.schedule, d.seed, results.unfinished, journal, job.deadline
-    )
+        network, job.images("train"), d.training, d.schedule, d.seed, results.unfinished, journal, job.deadline,
+        job.compiled,
+    )  # fmt: skip
     masks = Masks(network, _label_sets(results), d.seed)
     rows, labels = retraining.rows(further, masks, d.retraining, job.images("test"))
     costs = smaller.beside(
@@ -230,12 +231,12 @@ def try_rates(job: Job) -> Made:
     if len(learnt) < len(job.images("train")):  # the run's own network knows these images: one is trained without them
         network, curve = loop.train(
             results.initial, d.training, learnt, d.seed, results.unfinished("rates.safetensors"),
-            device=job.device, deadline=job.deadline, identity=job.inputs,
+            device=job.device, deadline=job.deadline, compiled=job.compiled, identity=job.inputs,
         )  # fmt: skip
         seconds = curve[-1]["seconds"]
     journal = Journal(results.unfinished("rates.jsonl"), job.inputs)
     further = retraining.Further(
-        network, learnt, d.training, d.schedule, d.seed, results.unfinished, journal, job.deadline
+        network, learnt, d.training, d.schedule, d.seed, results.unfinished, journal, job.deadline, job.compiled
     )
     rows = retraining.tried(further, d.schedule, held)
     facts = {"seconds": seconds + journal.seconds}

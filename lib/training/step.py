@@ -75,6 +75,7 @@ class TrainingStep:
 
 def _compiled(network: nn.Module, device: torch.device) -> nn.Module:
     # kernels of a compact network are shorter than their launches: graphs halve a step of CCT-7/3x1 on an H200
+    torch.compiler.reset()  # of networks trained one after another only the first eight would be compiled
     return torch.compile(network, mode="reduce-overhead" if device.type == "cuda" else "default")
 
 
