@@ -250,7 +250,7 @@ def _pruning(run) -> Finding:
         chapter,
         *where_it_holds(harmless, "threshold {}"),
         f"With both feed-forward layers of all encoders pruned, {found.how},"
-        f" accuracy goes from {dense}." + beside * bool(controls),
+        f" accuracy goes from {dense}. This retraining {found.by_itself}." + beside * bool(controls),
         pd.DataFrame(evidence),
         "{:.1f}",
         plain="The pruned network's accuracy is "
@@ -258,7 +258,7 @@ def _pruning(run) -> Finding:
             f"{d.andc:.1%} with {d.kept:.0%} of the weights kept (unpruned: {d.accuracy:.1%})"
             for d in found.against("dense")
         )
-        + f", {found.retraining}."
+        + f", {found.retraining}, which {found.by_itself}."
         + f" Beside masks of as many weights it is {_beside_controls(found)}." * bool(controls),
     )
 

@@ -20,7 +20,7 @@ class Made:
 
     def __init__(self, seed: int = 0, **tables):
         self.tables = {name: pd.DataFrame(rows) for name, rows in tables.items()}
-        self.definition = SimpleNamespace(seed=seed, network=SimpleNamespace(width=8))
+        self.definition = SimpleNamespace(seed=seed, data="made", network=SimpleNamespace(width=8))
         self.results = {"test_accuracy": 0.5, "test_images": 10_000}
 
     def has(self, stage):
@@ -78,8 +78,11 @@ def test_a_gain_is_found_and_chance_is_not():
     assert gains.counted(lost)["worse"].sum() == 30
     line = gains.sentences(table)[0]
     assert line.startswith("Against **permuted** ANDC is better in 10 of 20 cells, worse in 0. Better: ff, ")
-    assert "nothing trained (`some`). Of what looks good in `some`" in line and "`none`)" not in line
-    assert gains.sentences(lost) == ["ANDC beats none of its controls in any of the 30 cells that were measured."]
+    assert "nothing trained (`some`, 45.0% against 40.0%). Of what looks good in `some`" in line
+    assert "other runs confirm 0 of 10 in `none` (the same images)." in line
+    assert gains.sentences(lost) == ["ANDC beats none of its controls in any of the 10 cells that were measured."]
+    both = gains.transferred(gains.everything({"some": runs_with(0.05), "less": runs_with(-0.05, seeds=2)}))
+    assert both[["confirmed", "reversed"]].sum().tolist() == [0, 30] and set(both["images"]) == {"the same"}
 
 
 def test_looking_at_many_cells_finds_no_more_than_the_level_allows():

@@ -34,7 +34,8 @@ def everything(families: Mapping[str, list], controls: Iterable[str] = CONTROLS)
         found.insert(0, "run", name)
         adjusted = chance.holm(found["p"])
         beyond = adjusted < chance.LEVEL
-        parts.append(found.assign(width=runs[0].definition.network.width, adjusted=adjusted, beyond=beyond))
+        about = {"data": runs[0].definition.data, "width": runs[0].definition.network.width}
+        parts.append(found.assign(**about, adjusted=adjusted, beyond=beyond))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -81,7 +82,8 @@ def confirmed(table: pd.DataFrame, found_in: str, tested_in: str) -> pd.DataFram
 
     It looks good where ANDC is better by the bare p-value, however many cells were looked at: the test is the other's.
     gain, margin: of the run in which it was found; tested, tested_margin: of the other; adjusted: for the number of
-    cells that are tested here, one-sided; confirmed: whether ANDC is better there too.
+    cells that are tested here, one-sided; confirmed: whether ANDC is better there too; reversed: whether it is worse
+    there, by as strict a test.
     """
     keys = [*CELL, "control"]
     good = (table["run"] == found_in) & (table["gain"] > 0) & (table["p"] < chance.LEVEL)
@@ -90,45 +92,64 @@ def confirmed(table: pd.DataFrame, found_in: str, tested_in: str) -> pd.DataFram
     found = hypotheses.merge(other.rename(columns={"gain": "tested", "margin": "tested_margin"}), on=keys)
     p = found.pop("p") / 2
     found["adjusted"] = chance.holm(p.where(found["tested"] > 0, 1 - p))
-    return found.assign(confirmed=(found["tested"] > 0) & (found["adjusted"] < chance.LEVEL))
+    worse = chance.holm(p.where(found["tested"] < 0, 1 - p))
+    better = (found["tested"] > 0) & (found["adjusted"] < chance.LEVEL)
+    return found.assign(confirmed=better, reversed=(found["tested"] < 0) & (worse < chance.LEVEL))
 
 
 def transferred(table: pd.DataFrame) -> pd.DataFrame:
     """`confirmed` for the run with most seeds, which finds, and each other: one row a run and control, counted.
 
-    found_in, tested_in, control; cells: found, and measured in the other run; confirmed: how many of them; gain,
-    tested: mean gain where found, and there.
+    found_in, tested_in, control; images: "the same" as where it was found, or "others"; cells: found, and measured in
+    the other run; confirmed, reversed: how many of them; gain, tested: mean gain where found, and there.
     """
     found_in = table.groupby("run", sort=False)["seeds"].max().idxmax()
-    rows = []
+    data, rows = table.groupby("run")["data"].first(), []
     for run in table["run"].drop_duplicates():
+        images = "the same" if data[run] == data[found_in] else "others"
         for control, part in confirmed(table, found_in, run).groupby("control", sort=False):
-            about = {"found_in": found_in, "tested_in": run, "control": control, "cells": len(part)}
-            means = {"gain": part["gain"].mean(), "tested": part["tested"].mean()}
-            rows.append(about | {"confirmed": int(part["confirmed"].sum())} | means)
-    columns = ["found_in", "tested_in", "control", "cells", "confirmed", "gain", "tested"]
+            about = {"found_in": found_in, "tested_in": run, "images": images, "control": control, "cells": len(part)}
+            numbers = {name: int(part[name].sum()) for name in ("confirmed", "reversed")}
+            rows.append(about | numbers | {"gain": part["gain"].mean(), "tested": part["tested"].mean()})
+    columns = ["found_in", "tested_in", "images", "control", "cells", "confirmed", "reversed", "gain", "tested"]
     found = pd.DataFrame(rows, columns=columns)
     return found[found["tested_in"] != found_in].reset_index(drop=True)
+
+
+def cells(table: pd.DataFrame) -> int:
+    """How many cells the rows of `everything` are of, each beside some controls."""
+    return len(table[["run", *CELL]].drop_duplicates())
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
     """Where the rule earns something, by control, and whether other runs confirm it; one sentence if nowhere."""
     if earned(table).empty:
-        return [f"ANDC beats none of its controls in any of the {len(table)} cells that were measured."]
+        return [f"ANDC beats none of its controls in any of the {cells(table)} cells that were measured."]
     tests, said = transferred(table), []
     for control, part in table.groupby("control", sort=False):
         better, worse = (((part["gain"] * sign > 0) & part["beyond"]) for sign in (1, -1))
-        places = [
-            f"{layers}, {pruning_tables.REGIMES.get(regime, regime)} ({listed(f'`{run}`' for run in there.unique())})"
-            for (layers, regime), there in part[better].groupby(["layers", "regime"], sort=False)["run"]
-        ]
         text = f"Against **{control}** ANDC is better in {better.sum()} of {len(part)} cells, worse in {worse.sum()}"
+        places = [
+            f"{layers}, {pruning_tables.REGIMES.get(regime, regime)} ({listed(map(_highest, _by_run(there)))})"
+            for (layers, regime), there in part[better].groupby(["layers", "regime"], sort=False)
+        ]
         text += f". Better: {'; '.join(places)}" if places else ""
         checks = [
-            f"{row.confirmed} of {row.cells} in `{row.tested_in}`"
+            f"{row.confirmed} of {row.cells} in `{row.tested_in}`" + f" and reverse {row.reversed}" * bool(row.reversed)
+            + " (the same images)" * (row.images == "the same")
             for row in tests[tests["control"] == control].itertuples()
-        ]
+        ]  # fmt: skip
         if checks:
-            text += f". Of what looks good in `{tests['found_in'].iloc[0]}`, other data confirm {', '.join(checks)}"
+            text += f". Of what looks good in `{tests['found_in'].iloc[0]}`, other runs confirm {', '.join(checks)}"
         said.append(text + ".")
     return said
+
+
+def _by_run(cells_of_place: pd.DataFrame) -> list[pd.DataFrame]:
+    return [part for _, part in cells_of_place.groupby("run", sort=False)]
+
+
+def _highest(found: pd.DataFrame) -> str:
+    """A run and, of those of its cells that are given, ANDC's highest accuracy beside the control's."""
+    best = found.loc[found["andc"].idxmax()]
+    return f"`{best['run']}`, {best['andc']:.1%} against {best['other']:.1%}"

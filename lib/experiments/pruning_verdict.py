@@ -56,6 +56,13 @@ class Judgement:
     seeds: int
     differences: tuple[Difference, ...]
     longest: bool = True  # whether it is the end of an axis of lengths
+    before: float = float("nan")  # accuracy of the unpruned network before it was retrained, mean over seeds
+
+    @property
+    def by_itself(self) -> str:
+        """What the retraining does to the unpruned network, the predicate of a sentence about it."""
+        after = self.against("dense")[0].accuracy
+        return f"by itself takes the unpruned network from {self.before:.1%} to {after:.1%}"
 
     @property
     def how(self) -> str:
@@ -120,6 +127,13 @@ def sentences(found: Judgement) -> list[str]:
     return said
 
 
+def losses(differences: Iterable[Difference]) -> dict[str, float]:
+    """What each method, by its name in a sentence, loses against the unpruned network; of one threshold and regime."""
+    found = {d.other: d for d in differences}
+    whole = found.pop("dense")
+    return {NAMES["andc"]: -whole.mean} | {NAMES[other]: whole.accuracy - d.accuracy for other, d in found.items()}
+
+
 def judge(runs: Iterable, thresholds: Iterable[float]) -> Judgement:
     """ANDC by the runs of some seeds, at those of the thresholds that were measured.
 
@@ -130,10 +144,12 @@ def judge(runs: Iterable, thresholds: Iterable[float]) -> Judgement:
     lengths = pruning_tables.of_lengths(runs)
     if len(lengths):
         table = pruning_tables.longest(lengths)
+        before = lengths[(lengths["epochs"] == 0) & (lengths["method"] == "dense")]["top1"].mean()
         retraining = f"retrained for {count(lengths['epochs'].max(), 'epoch')}"
     else:
         table = pruning_tables.of_seeds(runs)
         table = table[table["regime"] == "retrained"]
+        before = np.mean([run.results["test_accuracy"] for run in runs])
         recipe = runs[0].definition.andc
         images = f" on {recipe.retraining_images:,} examples" if recipe.retraining_images else ""
         retraining = f"retrained for {count(recipe.retraining_epochs, 'epoch')}{images}"
@@ -141,7 +157,7 @@ def judge(runs: Iterable, thresholds: Iterable[float]) -> Judgement:
     if not (judged := [t for t in thresholds if t in known]):
         raise ValueError(f"no network was pruned at the thresholds {thresholds} and retrained; there are {known}")
     found = [d for t in judged for d in differences(table, t)]
-    return Judgement(retraining, max(d.seeds for d in found), tuple(found), len(lengths) > 0)
+    return Judgement(retraining, max(d.seeds for d in found), tuple(found), len(lengths) > 0, float(before))
 
 
 def regimes(table: pd.DataFrame, threshold: float) -> list[Judgement]:
