@@ -134,7 +134,7 @@ class TrainingRecipe:
             return rising if step < warmup else self.final_lr + (self.lr - self.final_lr) * min(1.0, left)
         warmup, cooldown = (part * steps / self.epochs for part in (self.warmup_epochs, self.cooldown_epochs))
         if step < warmup:
-            return self.first_lr + (self.lr - self.first_lr) * (step + 1) / warmup
+            return self.first_lr + (self.lr - self.first_lr) * min(1.0, (step + 1) / warmup)
         progress = min(1.0, (step - warmup) / max(1, steps - warmup - cooldown))
         left = 1 - progress if self.schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
         return self.final_lr + (self.lr - self.final_lr) * left
@@ -195,13 +195,15 @@ class PruningRecipe:
     few_thresholds: Parts = (0.2, 0.3, 0.4, 0.5, 0.6)  # where layers are pruned alone, and for readings
     retrained_thresholds: Parts = (0.3, 0.4, 0.5, 0.9)
     draws: PositiveInt = 3  # of each random baseline, over all layers and encoders without retraining; else one
-    sweep_images: NonNegativeInt = 0  # test images, as many of each label, for regime "none"; 0: all, as in the others
+    sweep_images: NonNegativeInt = (
+        0  # test images, as many of each label, where nothing is trained; 0: all, as elsewhere
+    )
     score_images: NonNegativeInt = 2500  # training images for the baselines that need activations or gradients
     retraining_images: NonNegativeInt = 0  # training images of an epoch of retraining; 0: all
     retraining_epochs: PositiveInt = 1
     retraining_lr: PositiveFloat = 0.3  # in units of the training's peak learning rate; a cosine from there to its last
     retraining_token_stages: Stages = added(())  # as the training's, of these epochs
-    precision: Literal["fp32", "bf16"] = added("fp32")  # in which networks of regime "none" are tested
+    precision: Literal["fp32", "bf16"] = added("fp32")  # in which networks are tested where nothing was trained
     latency_batches: Counts = added((1, 256))
     latency_rounds: PositiveInt = added(15)  # of which the median is taken
     retrained_methods: Annotated[tuple[Method, ...], Field(strict=False)] = added(  # those that cost a training each

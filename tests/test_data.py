@@ -68,6 +68,15 @@ def test_without_the_variable_a_set_is_looked_for_in_the_checkout(tmp_path, monk
         data.load("min", "train")
 
 
+def test_the_splits_of_a_set_are_known_without_reading_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("MODUS_DATA", str(tmp_path))
+    for split in ("train", "val"):
+        (tmp_path / "mine" / split / "a").mkdir(parents=True)
+        (tmp_path / "mine" / split / "a" / "1.png").write_text("damaged", encoding="utf-8")
+    assert data.splits("mine") == ("train", "validation") and data.splits("glyphs") == data.SPLITS
+    assert data.splits("cifar100") == ("train", "test")  # torchvision's
+
+
 def test_a_split_that_a_folder_lacks_is_named(tmp_path):
     write_set(tmp_path / "mine")
     with pytest.raises(ValueError, match=r"unknown split of mine .*'test'; known: train"):

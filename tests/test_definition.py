@@ -72,6 +72,7 @@ def test_values_of_the_wrong_kind_are_refused_on_reading(tmp_path, section, line
     [
         ("seed = 1", "data is missing"),
         ("data = 3", "data: must be a valid string, got 3"),
+        ('data = "x"\ntrials = 3', "[trials] must be a table of tables, got 3"),
         ('data = ""', "data: String should have at least 1 character, got ''"),
         ('data = "x"\nseed = -1', "seed: must be greater than or equal to 0, got -1"),
         ('data = "x"\nseed = "0"', "seed: must be a valid integer, got '0'"),

@@ -142,6 +142,9 @@ def test_polarisation_is_beside_its_controls():
     assert set(found["what"]) == {"network", "untrained"}  # no node recognised a shuffled label
     row = found[found["what"] == "network"].iloc[0]
     assert row["beyond"] == pytest.approx(heads.excess(0.4, 0.2)) and row["error"] == pytest.approx(0.1)
+    one_node_a_label = {"observed": 1.0, "null_mean": 1.0}  # random heads then own every label too
+    only = Made("mine", at_random, **heads_tables(DOMAINS, **columns | one_node_a_label))
+    assert set(language.polarisation({"mine": [only]})["what"]) == {"untrained"}
 
 
 def test_pruning_is_beside_every_method():

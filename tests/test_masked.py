@@ -14,8 +14,10 @@ from lib.encoders import READOUT
 from lib.experiments import cost, masked, masks, pruning, pruning_tables, smaller
 from lib.recipes import Method, PruningRecipe, Rule, ScratchRecipe, TrainingRecipe
 from lib.system import timing
+from lib.system.errors import OutOfTime
 from lib.system.files import Journal
 from lib.training import evaluate
+from lib.training.resume import Deadline
 
 RECIPE = TrainingRecipe(2, 20, lr=1e-2, warmup_epochs=0, augmentation=Augmentation(shift=1))
 
@@ -48,6 +50,24 @@ def test_retraining_never_revives_a_weight(network, images):
     kept = masks["1.linear1"]
     before, after = (n.encoders[0].linear1.weight[kept] for n in (network, found))
     assert not torch.allclose(before, after)
+
+
+def test_a_masked_network_can_be_averaged_while_it_is_trained(network, images):
+    found = masked.retrain(network, half(network), dataclasses.replace(RECIPE, average=0.5), images, seed=0)
+    assert removed_are_zero(found, half(network))
+
+
+def test_retraining_that_is_stopped_goes_on(network, images, tmp_path):
+    expected = masked.retrain(network, half(network), RECIPE, images, seed=0).state_dict()
+    stops = 0
+    while True:
+        how = {"checkpoint": tmp_path / "network", "identity": "x", "deadline": Deadline(0)}
+        try:
+            found = masked.retrain(network, half(network), RECIPE, images, 0, **how)
+            break
+        except OutOfTime:
+            stops += 1
+    assert stops > 1 and all(torch.equal(found.state_dict()[name], value) for name, value in expected.items())
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "muon"])

@@ -244,18 +244,28 @@ def test_the_stages_of_a_run(folder, monkeypatch):
     assert rates["rate"].tolist() == [0.1, 0.3] and set(rates["images"]) == {60}
     assert learnt == [60, 60]  # there is a validation split: the run's own network is trained on, at two rates
 
-    def without_validation(name, split):
-        if split == "validation":
-            raise ValueError("no such split")
-        return tiny_images(100, split=split)
-
-    monkeypatch.setattr(data, "load", without_validation)
+    monkeypatch.setattr(data, "splits", lambda name: ("train", "test"))
+    monkeypatch.setattr(data, "load", lambda name, split: tiny_images(100, split=split))
     (folder.parent / "other").mkdir()
     (folder.parent / "other" / "config.toml").write_text(CONFIG, encoding="utf-8")
     learnt.clear()
     other = runs.make("other")
     assert set(other.table("rates")["images"]) == {10}
     assert learnt == [100, 90, 90, 90]  # the run's training; one that has not seen those that judge; two rates
+
+
+def test_a_validation_split_that_cannot_be_read_is_not_passed_over(folder, monkeypatch):
+    runs.make("tiny").require("train")
+    load = data.load
+
+    def damaged(name, split):
+        if split == "validation":
+            raise ValueError("val/7.png cannot be read")
+        return load(name, split)
+
+    monkeypatch.setattr(data, "load", damaged)
+    with pytest.raises(ValueError, match=r"val/7\.png cannot be read"):
+        runs.make("tiny").require("rates")
 
 
 def test_a_run_that_is_stopped_while_it_retrains_goes_on(folder):

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from conftest import CONFIG, tiny_images
 from lib import data, runs
 from lib.recipes import REFERENCE
 from lib.runs import compute, report, reproduce
+from lib.runs.stages import train_cnn
 from lib.system import files
 from lib.system.errors import OutOfTime, StaleRun
 from lib.training import loop, resume
@@ -137,6 +139,23 @@ def test_a_time_limit_stops_a_run_where_it_can_go_on(folder, monkeypatch):
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert not compute.compute("tiny", time_limit=0) and compute.compute("tiny", stages=runs.STAGES)
     assert runs.make("tiny").has("scratch")
+    assert runs.make("tiny").table("trials").empty  # its definition names none
+
+
+def test_all_stages_are_those_that_mean_something_for_a_run():
+    every = {name: runs.every(runs.defined(name)) for name in ("cifar100", "flowers102-64", "clinc150")}
+    assert "cnn" in every["cifar100"] and "trials" not in every["cifar100"] and "trials" in every["flowers102-64"]
+    assert not {"cnn", "augmentation"} & set(every["clinc150"]) and set(runs.REQUIRED) < set(every["clinc150"])
+    sentences = SimpleNamespace(name="clinc150", thing="sentence")
+    with pytest.raises(ValueError, match="stage cnn trains a network on images, .* holds sentences"):
+        train_cnn(SimpleNamespace(definition=runs.defined("clinc150"), results=None, images=lambda split: sentences))
+
+
+def test_a_cnn_is_trained_beside_a_network_that_was_trained_as_only_transformers_are(folder):
+    text = (folder / "config.toml").read_text(encoding="utf-8")
+    staged = text.replace("[training]", '[training]\noptimiser = "muon"\ntoken_stages = [[1, 2]]')
+    (folder / "config.toml").write_text(staged, encoding="utf-8")
+    assert len(runs.make("tiny").table("cnn"))
 
 
 @pytest.mark.parametrize(

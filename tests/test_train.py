@@ -6,6 +6,8 @@ import time
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from conftest import tiny_config, tiny_images
@@ -109,6 +111,14 @@ def test_the_schedule_warms_up_and_comes_down():
     rates = [RECIPE.lr_at(s, 100) for s in range(100)]
     assert max(rates) == pytest.approx(RECIPE.lr) and rates.index(max(rates)) in (24, 25)
     assert rates[-1] == pytest.approx(RECIPE.final_lr, abs=1e-4) and rates[0] < rates[10]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "stable"])
+@given(steps=st.integers(1, 40), warmup=st.floats(0, 1), epochs=st.floats(1, 5))
+def test_no_schedule_leaves_the_range_of_its_rates(schedule, steps, warmup, epochs):
+    recipe = TrainingRecipe(epochs=epochs, lr=1.0, first_lr=0.1, final_lr=0.2, warmup_epochs=warmup, schedule=schedule)
+    rates = np.array([recipe.lr_at(step, steps) for step in range(steps)])
+    assert (rates >= 0.1 - 1e-12).all() and (rates <= 1 + 1e-12).all()
 
 
 def test_the_references_schedule_starts_low_and_ends_with_a_cool_down():

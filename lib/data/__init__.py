@@ -2,7 +2,7 @@
 
 from lib.data.images import STATISTICS, ImageSet, decode, normalise
 from lib.data.sets import Batch, LabelledSet, batches, readable, tensor
-from lib.data.sources import SPLITS, known_sets, load
+from lib.data.sources import SPLITS, known_sets, load, splits
 from lib.data.text import Sentences, TextSet
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "load",
     "normalise",
     "readable",
+    "splits",
     "tensor",
 ]

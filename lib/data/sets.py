@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple, Self
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -127,10 +128,7 @@ class LabelledSet:
             return self
         order = np.random.default_rng(seed).permutation(len(self))
         labels = self.labels[order]
-        by_label = np.argsort(labels, kind="stable")
-        rank = np.empty(len(self), np.int64)  # how many of the same label come before this one
-        starts = np.searchsorted(labels[by_label], labels[by_label])
-        rank[by_label] = np.arange(len(self)) - starts
+        rank = pd.Series(labels).groupby(labels).cumcount().to_numpy()  # how many of the same label come before
         return self.take(np.sort(order[rank < max(1, size // len(self.label_names))]))
 
 

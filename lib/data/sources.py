@@ -65,6 +65,14 @@ def load(name: str, split: str) -> ImageSet | Sentences:
     return _from_torchvision(name, split, cache).locked()
 
 
+def splits(name: str) -> tuple[str, ...]:
+    """The splits that a set has on this machine, those of `load`; of a set that is still to be fetched, its own."""
+    own = [root / name for root in folders() if (root / name).is_dir()]
+    if name == "glyphs" or not own:
+        return ("train", "test") if name == "cifar100" else SPLITS
+    return tuple(split for split in SPLITS if any(_files(folder, split) for folder in own))
+
+
 def known_sets() -> list[str]:
     """Names that `load` takes on this machine."""
     inside = [f for root in folders() if root.is_dir() for f in root.iterdir() if f.is_dir()]

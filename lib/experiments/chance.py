@@ -3,7 +3,9 @@
 It has to be so twice: over test images, where its error is that of two accuracies on so many images, taken as
 independent (the true one is smaller, since both networks see the same images), and over seeds, by Student's t, which of
 so few seeds asks for many more than two standard errors. With few seeds their spread can be small by chance; images
-then decide. All functions take numbers or arrays.
+then decide. The error over images of a mean over seeds is taken to fall with the root of their number, although seeds
+share their test images: with three seeds Student's t and the unpaired error more than make up for it, with ten they
+would not. All functions take numbers or arrays.
 """
 
 import numpy as np

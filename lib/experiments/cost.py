@@ -19,7 +19,7 @@ def cost(network: Encoders, token_factor: int = 1) -> pd.DataFrame:
     """One row a module that multiplies: module, parameters (biases included), macs. Zero weights count as removed.
 
     `token_factor` is that of `CCT.forward`. Of attention also the two products of tokens by tokens, as module
-    "<attention>.products". Norms, activations and pooling add some thousands of operations an image and are left out.
+    "<attention>.products". Norms, activations and pooling are left out: of CCT-7/3x1 some millions, under 1 %.
     """
     shapes: dict[str, torch.Size] = {}
     modules = {n: m for n, m in network.named_modules() if isinstance(m, (nn.Linear, nn.Conv2d)) and n != "pool"}

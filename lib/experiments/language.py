@@ -138,7 +138,7 @@ def over_seeds(table: pd.DataFrame, value: str, *also: str) -> pd.DataFrame:
 
 def domains(run) -> np.ndarray | None:
     """The domain of each label as a number, (K,); None where the data have no superclasses."""
-    return None if run.superclasses is None else np.unique(run.superclasses, return_inverse=True)[1]
+    return heads_tables.groups(run) if heads_tables.has_groups(run) else None
 
 
 def clusters_in_domains(networks: Networks, permutations: int = 1000) -> pd.DataFrame:
@@ -213,7 +213,7 @@ def polarisation(networks: Networks) -> pd.DataFrame:
             for prefix in AFTER:
                 chance = row[f"{prefix}null_mean"]
                 found = {"beyond": heads.excess(row[f"{prefix}observed"], chance), "chance": chance}
-                found |= {"error": 2 * row[f"{prefix}null_std"] / (1 - chance)}
+                found |= {"error": 2 * row[f"{prefix}null_std"] / (1 - chance) if chance < 1 else np.nan}
                 found |= {name: row[f"{prefix}{name}"] for name in ("z", "p")}
                 what = {"what": prefix.rstrip("_") or "network", "encoder": int(row["encoder"])}
                 rows.append(about | what | found | {"polarisation": row[f"{prefix}observed"]})

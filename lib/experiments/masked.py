@@ -33,6 +33,7 @@ def apply(network: Encoders, masks: Mapping[str, np.ndarray]) -> Encoders:
         if mask.shape != tuple(module.weight.shape):
             raise ValueError(f"the mask of {name} must be {tuple(module.weight.shape)}, got {mask.shape}")
         prune.custom_from_mask(module, "weight", torch.from_numpy(mask).to(device))
+        module.weight = module.weight.detach()  # made anew at each forward pass; only so can a copy be made
     return network
 
 
@@ -60,11 +61,14 @@ def compensated(network: Encoders, masks: Mapping[str, np.ndarray], means: Mappi
 
 
 def retrain(
-    network: Encoders, masks: Mapping[str, np.ndarray], recipe: TrainingRecipe, images: LabelledSet, seed: int
+    network: Encoders, masks: Mapping[str, np.ndarray], recipe: TrainingRecipe, images: LabelledSet, seed: int, **how
 ) -> Encoders:
-    """Train a masked copy of the network, or of its parts that the recipe names, further; removed weights stay zero."""
+    """Train a masked copy of the network, or of its parts that the recipe names, further; removed weights stay zero.
+
+    how: checkpoint, deadline and identity, as of `lib.training.loop.train`.
+    """
     device = next(network.parameters()).device
-    trained, _ = loop.train(lambda: apply(network, masks), recipe, images, seed, device=device)
+    trained, _ = loop.train(lambda: apply(network, masks), recipe, images, seed, device=device, **how)
     return make_permanent(trained).requires_grad_(True)
 
 

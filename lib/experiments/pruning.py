@@ -109,7 +109,7 @@ class PruningExperiment:
         seed: int,
         checkpoint: Path | None = None,
     ):
-        """checkpoint: for the networks that are trained from scratch, each in its turn."""
+        """checkpoint: for the networks that are trained, each in its turn."""
         self.checkpoint, self.deadline, self.inputs = checkpoint, Deadline(), ""
         self.build, self.network, self.nodes = build, network, nodes
         self.train_images, self.test_images = train_images, test_images
@@ -165,12 +165,13 @@ class PruningExperiment:
 
     def trained(self, key: dict, masks: Mapping[str, np.ndarray]) -> Encoders:
         """The masked network, trained as the cell's regime says."""
+        cell = identity.text(inputs=self.inputs, cell=key)
+        stops = {"checkpoint": self.checkpoint, "deadline": self.deadline, "identity": cell}
         if key["regime"] == "scratch":
             device = next(self.network.parameters()).device
-            cell = identity.text(inputs=self.inputs, cell=key)
             new, _ = loop.train(
                 lambda: masked.apply(self.build(), masks), self.training, self.train_images, self.seed,
-                self.checkpoint, device=device, deadline=self.deadline, identity=cell,
+                device=device, **stops,
             )  # fmt: skip
             return masked.make_permanent(new)
         if key["regime"] == "none":
@@ -189,7 +190,7 @@ class PruningExperiment:
             parts="all" if key["regime"] == "retrained" else "readout",
         )
         images = self.train_images.balanced(self.recipe.retraining_images, self.seed)
-        return masked.retrain(self.network, masks, short, images, self.seed)
+        return masked.retrain(self.network, masks, short, images, self.seed, **stops)
 
     def masks(self, key: dict) -> dict[str, np.ndarray]:
         """The mask of each layer that the cell prunes."""

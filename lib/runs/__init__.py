@@ -15,7 +15,7 @@ from lib.runs.run import (
     published,
     readable,
 )
-from lib.runs.stages import REQUIRED, STAGES
+from lib.runs.stages import REQUIRED, STAGES, every
 
 __all__ = [
     "PUBLISHED",
@@ -26,6 +26,7 @@ __all__ = [
     "TABLES",
     "Run",
     "defined",
+    "every",
     "families",
     "known",
     "load",

@@ -56,7 +56,7 @@ def _with_upstream(stage: str) -> set[str]:
 
 
 def rehearse(name: str) -> bool:
-    """All stages of a run in small, in a folder that is removed; whether its files are small enough to be published.
+    """All but the optional stages of a run in small, in a folder that is removed; whether its files can be published.
 
     Prints seconds a stage, and the sizes of the files, which (tables apart) are those of the run itself.
     """
@@ -84,8 +84,12 @@ def main() -> int:
     parser.add_argument(
         "--compile", action="store_true", help="compile the network before it is trained (pays on GPUs)"
     )
-    parser.add_argument("--rehearse", action="store_true", help="all stages in small, on noise, in minutes")
+    parser.add_argument(
+        "--rehearse", action="store_true", help="in small, on noise, in minutes: all that is not optional"
+    )
     options = parser.parse_args()
+    if options.rehearse and (options.stage or options.optional or options.compile or options.time_limit is not None):
+        parser.error("--rehearse goes alone: it makes all stages that are not optional")
     for kind, given, among in (("run", [options.run], runs.known()), ("stage", options.stage or (), runs.STAGES)):
         for name in given:
             if name not in among:
@@ -95,7 +99,7 @@ def main() -> int:
     def command() -> int:
         if options.rehearse:
             return 0 if rehearse(options.run) else 1
-        stages = options.stage or (runs.STAGES if options.optional else runs.REQUIRED)
+        stages = options.stage or (runs.every(runs.defined(options.run)) if options.optional else runs.REQUIRED)
         done = compute(options.run, options.time_limit, stages, options.compile)
         return 0 if done else TRY_AGAIN
 

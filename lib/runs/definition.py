@@ -92,7 +92,8 @@ def _read(path: Path, heirs: tuple[str, ...]) -> Definition:
             if (kind := network.pop("kind")) not in list(NETWORKS):
                 raise unknown("kind of network", kind, NETWORKS)
             start = dataclasses.replace(start, network=NETWORKS[kind]())
-        tried = raw.pop("trials", {})
+        if not isinstance(tried := raw.pop("trials", {}), dict):
+            raise ValueError(f"[trials] must be a table of tables, got {tried!r}")
         found = _changed(start, raw)
         tried = {name: _changed(found.training, values, f"trials.{name}") for name, values in tried.items()}
         return dataclasses.replace(found, trials=tried or found.trials)

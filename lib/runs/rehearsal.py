@@ -12,7 +12,7 @@ from lib.runs.run import Run, defined
 
 
 class Rehearsal(Run):
-    """A run cut down to minutes, on noise, with results in `folder`: to see that all stages work here."""
+    """A run cut down to minutes, on noise, with results in `folder`: to see that its stages work here."""
 
     def __init__(self, name: str, folder: Path):
         super().__init__(name, compute=True, folder=folder, definition=shorten(defined(name)))
@@ -35,6 +35,7 @@ def shorten(definition: Definition) -> Definition:
             batch=20,
             warmup_epochs=0.5,
             cooldown_epochs=cooldown,
+            decay_epochs=min(1.0, definition.training.decay_epochs),
             token_stages=tuple((1 / len(stages), factor) for _, factor in stages),
         ),
         probes=dataclasses.replace(definition.probes, epochs=1, batch=20),

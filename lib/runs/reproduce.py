@@ -49,7 +49,7 @@ def reproduce(
 ) -> list[str]:
     """Compute `run`, then execute `chapters_of` it; returns what failed.
 
-    Computed are `runs.REQUIRED`, the stages that chapters rest on, and with `optional` all others as well. Where a
+    Computed are `runs.REQUIRED`, the stages that chapters rest on, and with `optional` all of `runs.every`. Where a
     stage fails no chapter is executed: each would try it again.
     A `run.json` that is damaged is moved aside, and the run computed anew. ValueError for an unknown run or parameter.
     """
@@ -66,7 +66,7 @@ def reproduce(
     made = Executed(output / run, parameters)
     try:
         try:
-            compute(run, stages=runs.STAGES if optional else runs.REQUIRED)
+            compute(run, stages=runs.every(runs.defined(run)) if optional else runs.REQUIRED)
         except Exception as error:
             failure = traceback.format_exc()
             print(f"{run:<18} FAILED: {type(error).__name__}: {error}", file=sys.stderr, flush=True)

@@ -213,7 +213,10 @@ class Results(Measures):
             raise unknown("table", name, TABLES)
         self.require(TABLES[name])
         path = self.folder / f"{name}.csv"
-        return pd.read_csv(path, dtype={"site": str}, keep_default_na=name not in WITH_EMPTY_TEXT, encoding="utf-8")
+        try:
+            return pd.read_csv(path, dtype={"site": str}, keep_default_na=name not in WITH_EMPTY_TEXT, encoding="utf-8")
+        except pd.errors.EmptyDataError:  # a table of no rows, whose columns nobody knew
+            return pd.DataFrame()
 
     def write_tables(self, columns: list[str] | None = None, **tables: pd.DataFrame | list[dict]) -> list[str]:
         """Tables by name, each as rows; `columns`, where there may be no row."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from lib import andc, cnn, measure
+from lib import andc, cct, cnn, data, measure
 from lib.data import LabelledSet
 from lib.encoders import READOUT
 from lib.experiments import cost, filters, heads, masked, pruning, retraining, sharpening, smaller, trials
@@ -72,8 +72,7 @@ def train_network(job: Job) -> Made:
         seen = round(d.training.epochs * images.steps(d.training.batch)) * d.training.batch
         found |= cost.training_speed(network, d.training, seen, seconds, job.device)
     facts = {"labels": images.label_names, "seconds": seconds}
-    if superclasses := images.superclasses:
-        facts["superclasses"] = superclasses
+    facts["superclasses"] = images.superclasses
     return Made(written, found, facts, () if d.publishes_weights else tuple(weights))
 
 
@@ -153,7 +152,7 @@ def prune(job: Job) -> Made:
     journal = Journal(results.unfinished("andc.jsonl"), job.inputs)
     kept = Sums(results.unfinished("andc-readout.safetensors"), job.inputs, job.deadline)
     readout = masked.readout_nodes(results.network(), job.images("train"), kept)
-    experiment = _pruning(job, readout)
+    experiment = _pruning(job, readout, job.results.unfinished("andc-network.safetensors"))
     cells = list(pruning.cells(d.andc, len(experiment.network.encoders)))
     rows, labels = experiment.rows(cells, journal, job.deadline)
     masks = {
@@ -189,20 +188,21 @@ def compensate(job: Job) -> Made:
 
 def _masked(job: Job, table: str, counted: str, cells: Iterable[dict]) -> Made:
     journal = Journal(job.results.unfinished(f"{table}.jsonl"), job.inputs)
-    rows, _ = _pruning(job).rows(list(cells), journal, job.deadline)
+    checkpoint = job.results.unfinished(f"{table}-network.safetensors")
+    rows, _ = _pruning(job, checkpoint=checkpoint).rows(list(cells), journal, job.deadline)
     return Made(job.results.write_tables(**{table: rows}), {counted: len(rows)}, {"seconds": journal.seconds})
 
 
 def _pruning(job: Job, readout: andc.Nodes | None = None, checkpoint: Path | None = None) -> PruningExperiment:
     d, results = job.definition, job.results
-    nodes = _label_sets(results) | ({READOUT: readout} if readout else {})
+    nodes = _train_nodes(results) | ({READOUT: readout} if readout else {})
     return PruningExperiment(
         results.build, results.network(), nodes, job.images("train"), job.images("test"),
         d.training, d.andc, d.seed, checkpoint,
     )  # fmt: skip
 
 
-def _label_sets(results: Results) -> dict[str, andc.Nodes]:
+def _train_nodes(results: Results) -> dict[str, andc.Nodes]:
     return {s: andc.Nodes(results.class_means(s, "train"), results.weight(s)) for s in results.sites}
 
 
@@ -214,7 +214,7 @@ def retrain(job: Job) -> Made:
         network, job.images("train"), d.training, d.schedule, d.seed, results.unfinished, journal, job.deadline,
         job.compiled,
     )  # fmt: skip
-    masks = Masks(network, _label_sets(results), d.seed)
+    masks = Masks(network, _train_nodes(results), d.seed)
     rows, labels = retraining.rows(further, masks, d.retraining, job.images("test"))
     costs = smaller.beside(
         network, {line: masks.of(*line) for line in retraining.lines(d.retraining)[1:]},
@@ -234,6 +234,7 @@ def try_rates(job: Job) -> Made:
             device=job.device, deadline=job.deadline, compiled=job.compiled, identity=job.inputs,
         )  # fmt: skip
         seconds = curve[-1]["seconds"]
+    network.requires_grad_(True)  # also where its training left parts as they were
     journal = Journal(results.unfinished("rates.jsonl"), job.inputs)
     further = retraining.Further(
         network, learnt, d.training, d.schedule, d.seed, results.unfinished, journal, job.deadline, job.compiled
@@ -246,10 +247,9 @@ def try_rates(job: Job) -> Made:
 def _held_out(job: Job) -> tuple[LabelledSet, LabelledSet]:
     """What a trial learns from, and what judges it: the set's validation split, or a part of the training images."""
     images = job.images("train")
-    try:
+    if "validation" in data.splits(job.definition.data):
         return images, job.images("validation")
-    except ValueError:  # the set has no such split
-        return trials.hold_out(images)
+    return trials.hold_out(images)
 
 
 def try_augmentations(job: Job) -> Made:
@@ -300,13 +300,18 @@ def _try(
 def train_cnn(job: Job) -> Made:
     """A convolutional network trained on the run's images as its transformer was, and its filters measured."""
     d, results, images, test = job.definition, job.results, job.images("train"), job.images("test")
+    if not isinstance(d.network, cct.Config):
+        raise ValueError(f"stage cnn trains a network on images, {images.name} holds {images.thing}s")
     checkpoint = results.unfinished("cnn.safetensors")
+
+    # what only a transformer has: stages of tokens, and matrices for Muon
+    recipe = dataclasses.replace(d.training, optimiser="adamw", token_stages=(), parts="all")
 
     def build() -> cnn.CNN:
         return cnn.CNN(len(images.label_names), d.cnn.widths, d.cnn.pools)
 
     network, curve = loop.train(
-        build, d.training, images, d.seed, checkpoint, device=job.device, deadline=job.deadline, identity=job.inputs
+        build, recipe, images, d.seed, checkpoint, device=job.device, deadline=job.deadline, identity=job.inputs
     )
     untrained = cnn.with_batch_statistics(loop.initialised(build, d.seed), images.balanced(1000)).to(job.device)
     journal = Journal(results.unfinished("cnn.jsonl"), job.inputs)
@@ -354,3 +359,10 @@ STAGES = {
     "cnn": Stage(1, train_cnn, (), ("data", "seed", "training", "probes", "cnn"), optional=True),
 }
 REQUIRED = tuple(stage for stage, about in STAGES.items() if not about.optional)
+
+
+def every(definition: Definition) -> tuple[str, ...]:
+    """All stages that mean something for a run: CNNs and augmentations are of images, trials must be named."""
+    of_images = isinstance(definition.network, cct.Config)
+    without = {"cnn": not of_images, "augmentation": not of_images, "trials": not definition.trials}
+    return tuple(stage for stage in STAGES if not without.get(stage))
