@@ -57,6 +57,20 @@ def test_the_unpruned_network_stands_beside_every_threshold_of_its_regime():
     assert list(found.columns) == ["dense", "andc"] and (found["andc"] == 0.4).all()
 
 
+def test_the_unpruned_network_stands_beside_every_threshold_and_length():
+    rows = [
+        {"method": "dense", "threshold": 1.0, "epochs": e, "top1": 0.5 + e / 100, "seed": s}
+        for e in (0, 4)
+        for s in (0, 1)
+    ]
+    rows += [
+        {"method": "andc", "threshold": t, "epochs": e, "top1": 0.4, "seed": 0} for t in (0.3, 0.5) for e in (0, 4)
+    ]
+    found = pruning_tables.by_length(pd.DataFrame(rows))
+    assert found["dense"].to_dict() == {(t, e): 0.5 + e / 100 for t in (0.3, 0.5) for e in (0, 4)}
+    assert list(found.columns) == ["dense", "andc"]
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
 def test_holms_p_values_lie_between_the_bare_ones_and_bonferronis(p):
     p = np.array(p)

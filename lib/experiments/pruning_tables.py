@@ -85,6 +85,19 @@ def beside_dense(table: pd.DataFrame, value: str) -> pd.DataFrame:
     return pruned
 
 
+def by_length(lengths: pd.DataFrame) -> pd.DataFrame:
+    """Mean accuracy, one row per threshold and length, the unpruned network after the same length as the first method.
+
+    lengths: as of `of_lengths`.
+    """
+    pruned = lengths[lengths["method"] != "dense"].pivot_table(
+        index=["threshold", "epochs"], columns="method", values="top1"
+    )
+    unpruned = lengths[lengths["method"] == "dense"].groupby("epochs")["top1"].mean()
+    pruned.insert(0, "dense", pruned.index.get_level_values("epochs").map(unpruned))
+    return pruned
+
+
 def in_words(frame: pd.DataFrame) -> pd.DataFrame:
     """Methods and regimes as a page names them: as values, and as names of rows and columns, these in their order."""
     level = next((name for name in frame.columns.names if name in ("method", "control")), None)
