@@ -82,7 +82,7 @@ def main() -> int:
         "--stage", action="append", metavar="STAGE", help=f"this one and what it builds on: {', '.join(runs.STAGES)}"
     )
     parser.add_argument(
-        "--compile", action="store_true", help="compile the network before it is trained (pays on GPUs)"
+        "--compile", action="store_true", help="compile the network before it is trained (pays in long trainings)"
     )
     parser.add_argument(
         "--rehearse", action="store_true", help="in small, on noise, in minutes: all that is not optional"

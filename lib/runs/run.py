@@ -93,7 +93,7 @@ def make(name: str, time_limit: float | None = None, compiled: bool = False) -> 
 
     Processes that make the same run take turns, a stage each. StaleRun if images changed since a result was made.
     time_limit: seconds from now; what does not fit raises OutOfTime, and a later call goes on from there.
-    compiled: training compiles the network first (`torch.compile`), which pays on a GPU.
+    compiled: training compiles the network first (`torch.compile`), which pays in long trainings.
     """
     return Run(name, compute=True, deadline=Deadline(time_limit), compiled=compiled)
 
