@@ -254,6 +254,22 @@ def test_the_stages_of_a_run(folder, monkeypatch):
     assert learnt == [100, 90, 90, 90]  # the run's training; one that has not seen those that judge; two rates
 
 
+def test_only_what_is_judged_on_it_depends_on_the_validation_split(folder, monkeypatch):
+    load, run = data.load, runs.make("tiny")
+    for stage in ("rates", "controls"):
+        run.require(stage)
+    splits = {stage: set(entry["data"]) for stage, entry in run.record["stages"].items()}
+    assert splits["rates"] == {"train", "validation", "test"} and splits["controls"] == {"train", "test"}
+    identities = {stage: run.identity(stage) for stage in splits}
+
+    def others(name, split):
+        return tiny_images(40, split=split) if split == "validation" else load(name, split)
+
+    monkeypatch.setattr(data, "load", others)
+    again = runs.make("tiny")
+    assert {stage for stage in splits if again.identity(stage) != identities[stage]} == {"rates"}
+
+
 def test_a_validation_split_that_cannot_be_read_is_not_passed_over(folder, monkeypatch):
     runs.make("tiny").require("train")
     load = data.load

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,7 @@ from conftest import CONFIG, tiny_images
 from lib import data, runs
 from lib.recipes import REFERENCE
 from lib.runs import compute, report, reproduce
-from lib.runs.stages import train_cnn
+from lib.runs.stages import Made, train_cnn
 from lib.system import files
 from lib.system.errors import OutOfTime, StaleRun
 from lib.training import loop, resume
@@ -140,6 +141,25 @@ def test_a_time_limit_stops_a_run_where_it_can_go_on(folder, monkeypatch):
     assert not compute.compute("tiny", time_limit=0) and compute.compute("tiny", stages=runs.STAGES)
     assert runs.make("tiny").has("scratch")
     assert runs.make("tiny").table("trials").empty  # its definition names none
+
+
+def test_the_time_of_a_stage_is_that_of_all_processes_that_worked_at_it(folder, monkeypatch):
+    slices = []
+
+    def slow(job):
+        slices.append(time.sleep(0.2))
+        if len(slices) < 3:
+            raise OutOfTime
+        return Made(job.results.write_tables(trials=[{"trial": "x"}]), {})
+
+    monkeypatch.setitem(runs.STAGES, "trials", runs.STAGES["trials"]._replace(compute=slow))
+    for _ in range(2):
+        with pytest.raises(OutOfTime):
+            runs.make("tiny").require("trials")
+    run = runs.make("tiny")
+    run.require("trials")
+    assert 0.6 <= run.record["stages"]["trials"]["seconds"] < 60
+    assert not [path for path in folder.iterdir() if "seconds" in path.name]
 
 
 def test_all_stages_are_those_that_mean_something_for_a_run():

@@ -7,6 +7,7 @@
 """
 
 import dataclasses
+import json
 import os
 import sys
 import time
@@ -22,7 +23,7 @@ from lib.runs.results import Results
 from lib.runs.stages import REQUIRED, STAGES, Job
 from lib.runs.store import Store
 from lib.system import files, identity, parallel
-from lib.system.errors import StaleRun, unknown
+from lib.system.errors import OutOfTime, StaleRun, unknown
 from lib.training.resume import Deadline
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -173,8 +174,8 @@ class Run(Results):
 
     def identity(self, stage: str) -> str:
         """Hash over everything that a stage's result depends on, images too, which are loaded for it."""
-        data = {split: self.images(split).digest() for split in ("train", "test")}
-        return identity.digest(inputs=self.store.inputs(stage), data=data)
+        digests = {split: self.images(split).digest() for split in STAGES[stage].splits(self.definition.data)}
+        return identity.digest(inputs=self.store.inputs(stage), data=digests)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -214,9 +215,17 @@ class Run(Results):
             print(f"run {self.name}: computing stage {stage} on {self.device} ...", file=sys.stderr)
         results = Results(self.folder, self.definition)
         job = Job(self.definition, results, self.images, whole, self.device, self.deadline, self.compiled)
-        made = STAGES[stage].compute(job)
+        spent = results.unfinished(f"{stage}-seconds.json")
+        earlier = json.loads(spent.read_text(encoding="utf-8")) if spent.exists() else {}
+        seconds = earlier.get("seconds", 0.0) if earlier.get("of") == whole else 0.0
+        try:
+            made = STAGES[stage].compute(job)
+        except OutOfTime:
+            if not parallel.rank():
+                files.write_json(spent, {"of": whole, "seconds": seconds + time.monotonic() - started})
+            raise
         parallel.wait()
-        self.store.add(stage, inputs, made, time.monotonic() - started, self.device)
+        self.store.add(stage, inputs, made, seconds + time.monotonic() - started, self.device)
         parallel.wait()
         results.drop_unfinished()
 

@@ -338,6 +338,12 @@ class Stage(NamedTuple):
     uses: tuple[str, ...]  # the parts of the definition that the result depends on
     optional: bool = False  # expensive, and nothing else builds on it
     shared: bool = False  # several processes can work at it together
+    held_out: bool = False  # judged on images that were held out: the validation split, where the set has one
+
+    def splits(self, data_set: str) -> tuple[str, ...]:
+        """The splits that its result depends on."""
+        judge = self.held_out and "validation" in data.splits(data_set)
+        return ("train", "test") + ("validation",) * judge
 
 
 STAGES = {
@@ -349,13 +355,17 @@ STAGES = {
     "scratch": Stage(1, train_pruned, ("train", "fields", "andc"), ("scratch", "training", "seed"), optional=True),
     "controls": Stage(1, prune_by_controls, ("train", "probes", "fields"), ("andc", "training", "seed"), optional=True),
     "compensated": Stage(1, compensate, ("train", "probes", "fields"), ("andc", "training", "seed"), optional=True),
-    "rates": Stage(1, try_rates, ("train",), ("data", "seed", "network", "training", "schedule"), optional=True),
+    "rates": Stage(
+        1, try_rates, ("train",), ("data", "seed", "network", "training", "schedule"), optional=True, held_out=True
+    ),
     "retraining": Stage(
         1, retrain, ("train", "probes", "fields"), ("retraining", "schedule", "training", "seed"), optional=True
     ),
-    "augmentation": Stage(1, try_augmentations, (), ("data", "seed", "network", "training"), optional=True),
+    "augmentation": Stage(
+        1, try_augmentations, (), ("data", "seed", "network", "training"), optional=True, held_out=True
+    ),
     "untrained": Stage(1, measure_untrained, (), ("data", "seed", "network", "probes"), optional=True),
-    "trials": Stage(1, try_recipes, (), ("data", "seed", "network", "trials"), optional=True),
+    "trials": Stage(1, try_recipes, (), ("data", "seed", "network", "trials"), optional=True, held_out=True),
     "cnn": Stage(1, train_cnn, (), ("data", "seed", "training", "probes", "cnn"), optional=True),
 }
 REQUIRED = tuple(stage for stage, about in STAGES.items() if not about.optional)

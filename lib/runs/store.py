@@ -115,8 +115,12 @@ class Store:
         )
 
     def add(self, stage: str, inputs: str, made: Made, seconds: float, device: str):
-        """Record what a stage made from `inputs` and the images that were loaded."""
-        facts = {"seconds": seconds} | (made.facts or {})
+        """Record what a stage made from `inputs` and the images that were loaded.
+
+        seconds: spent by processes that came to an end; what a stage itself counts has also what killed ones finished.
+        """
+        facts = made.facts or {}
+        splits = STAGES[stage].splits(self.definition.data)
         record = self.record | {name: fact for name, fact in facts.items() if name != "seconds"}
         record["config"] = dataclasses.asdict(self.definition)
         record["stages"][stage] = {
@@ -124,8 +128,8 @@ class Store:
             "files": {name: files.digest(self.folder / name) for name in made.files},
             **({"unpublished": list(made.unpublished)} if made.unpublished else {}),
             "results": made.results,
-            "data": self._data,
-            "seconds": round(facts["seconds"], 1),
+            "data": {split: self._data[split] for split in splits if split in self._data},
+            "seconds": round(max(seconds, facts.get("seconds", 0.0)), 1),
             **provenance(device),
         }
         files.write_json(self.folder / "run.json", record)
