@@ -195,9 +195,7 @@ class PruningRecipe:
     few_thresholds: Parts = (0.2, 0.3, 0.4, 0.5, 0.6)  # where layers are pruned alone, and for readings
     retrained_thresholds: Parts = (0.3, 0.4, 0.5, 0.9)
     draws: PositiveInt = 3  # of each random baseline, over all layers and encoders without retraining; else one
-    sweep_images: NonNegativeInt = (
-        0  # test images, as many of each label, where nothing is trained; 0: all, as elsewhere
-    )
+    sweep_images: NonNegativeInt = 0  # test images, as many of each label, where nothing is trained; 0: all of them
     score_images: NonNegativeInt = 2500  # training images for the baselines that need activations or gradients
     retraining_images: NonNegativeInt = 0  # training images of an epoch of retraining; 0: all
     retraining_epochs: PositiveInt = 1

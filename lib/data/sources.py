@@ -45,7 +45,7 @@ def load(name: str, split: str) -> ImageSet | Sentences:
     if name == "glyphs":
         return glyphs.load(split)
     roots = folders()
-    own = [root / name for root in roots if (root / name).is_dir()]
+    own = _own(name)
     if name not in (*STATISTICS, *TEXTS) and not own:
         variable = "MODUS_DATA" if os.environ.get("MODUS_DATA") else "MODUS_DATA is not set"
         looked = f"looked for a folder of that name in {', '.join(map(str, roots))} ({variable})"
@@ -67,10 +67,14 @@ def load(name: str, split: str) -> ImageSet | Sentences:
 
 def splits(name: str) -> tuple[str, ...]:
     """The splits that a set has on this machine, those of `load`; of a set that is still to be fetched, its own."""
-    own = [root / name for root in folders() if (root / name).is_dir()]
+    own = _own(name)
     if name == "glyphs" or not own:
         return ("train", "test") if name == "cifar100" else SPLITS
     return tuple(split for split in SPLITS if any(_files(folder, split) for folder in own))
+
+
+def _own(name: str) -> list[Path]:
+    return [root / name for root in folders() if (root / name).is_dir()]
 
 
 def known_sets() -> list[str]:

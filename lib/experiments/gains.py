@@ -129,10 +129,10 @@ def sentences(table: pd.DataFrame) -> list[str]:
     for control, part in table.groupby("control", sort=False):
         better, worse = (((part["gain"] * sign > 0) & part["beyond"]) for sign in (1, -1))
         text = f"Against **{control}** ANDC is better in {better.sum()} of {len(part)} cells, worse in {worse.sum()}"
-        places = [
-            f"{layers}, {pruning_tables.REGIMES.get(regime, regime)} ({listed(map(_highest, _by_run(there)))})"
-            for (layers, regime), there in part[better].groupby(["layers", "regime"], sort=False)
-        ]
+        places = []
+        for (layers, regime), there in part[better].groupby(["layers", "regime"], sort=False):
+            best = listed(_highest(of_run) for _, of_run in there.groupby("run", sort=False))
+            places.append(f"{layers}, {pruning_tables.REGIMES.get(regime, regime)} ({best})")
         text += f". Better: {'; '.join(places)}" if places else ""
         checks = [
             f"{row.confirmed} of {row.cells} in `{row.tested_in}`" + f" and reverse {row.reversed}" * bool(row.reversed)
@@ -143,10 +143,6 @@ def sentences(table: pd.DataFrame) -> list[str]:
             text += f". Of what looks good in `{tests['found_in'].iloc[0]}`, other runs confirm {', '.join(checks)}"
         said.append(text + ".")
     return said
-
-
-def _by_run(cells_of_place: pd.DataFrame) -> list[pd.DataFrame]:
-    return [part for _, part in cells_of_place.groupby("run", sort=False)]
 
 
 def _highest(found: pd.DataFrame) -> str:

@@ -77,12 +77,8 @@ def beside_dense(table: pd.DataFrame, value: str) -> pd.DataFrame:
 
     Regimes come in the order of `REGIMES`.
     """
-    rows, order = ["regime", "threshold"], list(REGIMES)
-    pruned = table[table["method"] != "dense"].pivot_table(index=rows, columns="method", values=value)
-    pruned = pruned.sort_index(level="regime", key=lambda regimes: regimes.map(order.index), sort_remaining=True)
-    unpruned = table[table["method"] == "dense"].groupby("regime")[value].mean()
-    pruned.insert(0, "dense", pruned.index.get_level_values("regime").map(unpruned))
-    return pruned
+    found = _beside_unpruned(table, ["regime", "threshold"], "regime", value)
+    return found.sort_index(level="regime", key=lambda names: names.map(list(REGIMES).index), sort_remaining=True)
 
 
 def by_length(lengths: pd.DataFrame) -> pd.DataFrame:
@@ -90,11 +86,14 @@ def by_length(lengths: pd.DataFrame) -> pd.DataFrame:
 
     lengths: as of `of_lengths`.
     """
-    pruned = lengths[lengths["method"] != "dense"].pivot_table(
-        index=["threshold", "epochs"], columns="method", values="top1"
-    )
-    unpruned = lengths[lengths["method"] == "dense"].groupby("epochs")["top1"].mean()
-    pruned.insert(0, "dense", pruned.index.get_level_values("epochs").map(unpruned))
+    return _beside_unpruned(lengths, ["threshold", "epochs"], "epochs", "top1")
+
+
+def _beside_unpruned(table: pd.DataFrame, rows: list[str], alike: str, value: str) -> pd.DataFrame:
+    """Mean of a column by `rows` and method; as the first method the unpruned network trained alike, by one of them."""
+    pruned = table[table["method"] != "dense"].pivot_table(index=rows, columns="method", values=value)
+    unpruned = table[table["method"] == "dense"].groupby(alike)[value].mean()
+    pruned.insert(0, "dense", pruned.index.get_level_values(alike).map(unpruned))
     return pruned
 
 

@@ -6,7 +6,6 @@ through these results, and never asks for another stage.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -71,8 +70,7 @@ def train_network(job: Job) -> Made:
     if images.thing == "image":  # sentences cost what their length says
         seen = round(d.training.epochs * images.steps(d.training.batch)) * d.training.batch
         found |= cost.training_speed(network, d.training, seen, seconds, job.device)
-    facts = {"labels": images.label_names, "seconds": seconds}
-    facts["superclasses"] = images.superclasses
+    facts = {"labels": images.label_names, "superclasses": images.superclasses, "seconds": seconds}
     return Made(written, found, facts, () if d.publishes_weights else tuple(weights))
 
 
@@ -152,7 +150,7 @@ def prune(job: Job) -> Made:
     journal = Journal(results.unfinished("andc.jsonl"), job.inputs)
     kept = Sums(results.unfinished("andc-readout.safetensors"), job.inputs, job.deadline)
     readout = masked.readout_nodes(results.network(), job.images("train"), kept)
-    experiment = _pruning(job, readout, job.results.unfinished("andc-network.safetensors"))
+    experiment = _pruning(job, "andc", readout)
     cells = list(pruning.cells(d.andc, len(experiment.network.encoders)))
     rows, labels = experiment.rows(cells, journal, job.deadline)
     masks = {
@@ -168,7 +166,7 @@ def prune(job: Job) -> Made:
 
 def train_pruned(job: Job) -> Made:
     """New networks trained with masks of the run's network, or of its baselines, from their first step."""
-    experiment = _pruning(job, job.results.readout(), job.results.unfinished("scratch.safetensors"))
+    experiment = _pruning(job, "scratch", job.results.readout())
     journal = Journal(job.results.unfinished("scratch.jsonl"), job.inputs)
     rows, _ = experiment.rows(pruning.scratch_cells(job.definition.scratch), journal, job.deadline)
     columns = [*pruning.KEY, "kept", "top1", "top5", "images", "empty"]
@@ -188,13 +186,13 @@ def compensate(job: Job) -> Made:
 
 def _masked(job: Job, table: str, counted: str, cells: Iterable[dict]) -> Made:
     journal = Journal(job.results.unfinished(f"{table}.jsonl"), job.inputs)
-    checkpoint = job.results.unfinished(f"{table}-network.safetensors")
-    rows, _ = _pruning(job, checkpoint=checkpoint).rows(list(cells), journal, job.deadline)
+    rows, _ = _pruning(job, table).rows(list(cells), journal, job.deadline)
     return Made(job.results.write_tables(**{table: rows}), {counted: len(rows)}, {"seconds": journal.seconds})
 
 
-def _pruning(job: Job, readout: andc.Nodes | None = None, checkpoint: Path | None = None) -> PruningExperiment:
+def _pruning(job: Job, table: str, readout: andc.Nodes | None = None) -> PruningExperiment:
     d, results = job.definition, job.results
+    checkpoint = results.unfinished(f"{table}-network.safetensors")
     nodes = _train_nodes(results) | ({READOUT: readout} if readout else {})
     return PruningExperiment(
         results.build, results.network(), nodes, job.images("train"), job.images("test"),
